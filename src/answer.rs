@@ -1,0 +1,76 @@
+//! What a producer's append is answered with.
+
+use crate::partition::append::Offsets;
+
+/// The answer to an append that carries a producer's sequence. Exactly one holds, and only `Appended` has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "only Appended and the duplicates mean that the record is stored"]
+#[non_exhaustive]
+pub enum Answer {
+    /// Stored now, at these offsets.
+    Appended {
+        /// Offset of the first record.
+        first: u64,
+        /// Offset of the last record.
+        last: u64,
+    },
+    /// Stored before: these are the offsets that its first and last sequence have.
+    Duplicate {
+        /// Offset of the first sequence.
+        first: u64,
+        /// Offset of the last sequence.
+        last: u64,
+    },
+    /// Stored before, and retention has dropped it since.
+    DuplicateTrimmed,
+    /// The first records of the batch are stored, the others are not. Nothing was written.
+    Overlap {
+        /// The sequence that comes next.
+        expected: u64,
+    },
+    /// Sequences are missing before this one. Nothing was written.
+    OutOfOrder {
+        /// The sequence that comes next.
+        expected: u64,
+    },
+    /// The producer was registered again: this epoch appends no more.
+    Fenced {
+        /// The epoch that appends now.
+        epoch: u32,
+    },
+    /// The epoch is above all that registration has given.
+    EpochNotIssued {
+        /// The epoch that appends now.
+        current: u32,
+    },
+    /// No live producer has this id: it was never registered here, or it was closed.
+    UnknownProducer,
+    /// The sequences are stored with other bytes. Nothing was written: a producer numbers no two records alike.
+    SequenceReused {
+        /// The sequence that comes next.
+        expected: u64,
+    },
+}
+
+impl Answer {
+    /// The offsets of the records, if they are stored and kept: appended now, or before.
+    #[must_use]
+    pub const fn offsets(self) -> Option<Offsets> {
+        match self {
+            Self::Appended { first, last } | Self::Duplicate { first, last } => Some(Offsets { first, last }),
+            _ => None,
+        }
+    }
+
+    /// Whether the records are stored exactly once, now or before: the producer may go on.
+    #[must_use]
+    pub const fn is_stored(self) -> bool {
+        matches!(self, Self::Appended { .. } | Self::Duplicate { .. } | Self::DuplicateTrimmed)
+    }
+}
+
+impl From<Offsets> for Answer {
+    fn from(Offsets { first, last }: Offsets) -> Self {
+        Self::Appended { first, last }
+    }
+}

@@ -1,0 +1,187 @@
+//! An appender: one thread's handle for appending to a partition, plain or by id.
+
+use crate::{
+    answer::Answer,
+    error::{AppendError, FillError},
+    ids::{Mode, Stamp},
+    log::Partition,
+    partition::{
+        append::{Admission, Cursor, Offsets},
+        body::{Body, Gathered, Single, Unfit, check},
+        slot::State,
+    },
+    registry::{Place, slot_of},
+    segment::tail::APPENDERS_MAX,
+    sync::Ordering,
+};
+
+/// Appends to one partition. Make one for each thread: appenders share nothing but the partition's tail.
+///
+/// When a call returns, its record is *written*: published, and never changing again. It is *visible* to readers once all
+/// records before it are written too. Both survive the process being killed. In this window nothing waits for the device,
+/// so a power cut may lose what the system has not written back.
+pub struct Appender {
+    partition: Partition,
+    cursor: Cursor,
+    body_bytes_max: usize,
+}
+
+impl From<Unfit> for AppendError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Empty => Self::EmptyBatch,
+            Unfit::Bytes { bytes, limit } => Self::TooLarge { bytes, limit },
+            Unfit::Records { records, limit } => Self::TooManyRecords { records, limit },
+        }
+    }
+}
+
+impl Partition {
+    /// A handle that appends to this partition.
+    ///
+    /// # Errors
+    /// [`AppendError::TooManyAppenders`] when 32,000 handles are alive.
+    pub fn appender(&self) -> Result<Appender, AppendError> {
+        self.enter()?;
+        let cursor = Cursor::new(self.state.chain.newest_tail());
+        Ok(Appender { partition: self.clone(), cursor, body_bytes_max: self.state.options.body_bytes_max() })
+    }
+
+    /// Counts one more handle that appends.
+    pub(crate) fn enter(&self) -> Result<(), AppendError> {
+        let before = self.state.appenders.fetch_add(1, Ordering::Relaxed);
+        if before >= APPENDERS_MAX {
+            self.leave();
+            return Err(AppendError::TooManyAppenders { limit: APPENDERS_MAX });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self) {
+        self.state.appenders.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        self.partition.leave();
+    }
+}
+
+impl Appender {
+    /// The partition that this appends to.
+    #[must_use]
+    pub const fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Appends one record and returns its offset.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLarge`], and [`AppendError::NoSpace`] when a new segment is needed and there is no room for it;
+    /// nothing is written then.
+    #[inline]
+    pub fn append(&mut self, payload: &[u8]) -> Result<u64, AppendError> {
+        Ok(self.plain(&Single(payload))?.first)
+    }
+
+    /// Appends records as one batch: they get offsets without a gap, and are visible together or not at all.
+    ///
+    /// # Errors
+    /// As for [`Appender::append`], and [`AppendError::EmptyBatch`], [`AppendError::TooManyRecords`].
+    #[inline]
+    pub fn append_batch(&mut self, records: &[&[u8]]) -> Result<Offsets, AppendError> {
+        self.plain(&Gathered(records))
+    }
+
+    #[inline]
+    fn plain<B: Body>(&mut self, body: &B) -> Result<Offsets, AppendError> {
+        check(body, self.body_bytes_max)?;
+        let now_ms = self.partition.handle.core.clock.now_ms();
+        self.cursor.append(body, now_ms, &self.partition.source())
+    }
+
+    /// Claims a record of `bytes` bytes and lets `fill` write it where it will be read: it is given the record's offset
+    /// and the bytes, which are zero. If it returns an error or panics, the offset stays empty: readers skip it.
+    ///
+    /// The record's place is taken while `fill` runs, and what others append behind it is not visible before it returns.
+    ///
+    /// # Errors
+    /// [`FillError::Append`] as for [`Appender::append`], without `fill` being called; [`FillError::Fill`] with `fill`'s
+    /// own error.
+    pub fn append_with<E>(
+        &mut self,
+        bytes: usize,
+        fill: impl FnOnce(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<u64, FillError<E>> {
+        check_bytes(bytes, self.body_bytes_max)?;
+        let now_ms = self.partition.handle.core.clock.now_ms();
+        match self.cursor.append_with(bytes, None, now_ms, &self.partition.source(), fill)? {
+            Ok(Admission::Appended(offsets)) => Ok(offsets.first),
+            Ok(_) => unreachable!("a plain append has no sequence to be refused for"),
+            Err(error) => Err(FillError::Fill(error)),
+        }
+    }
+
+    /// Appends one record of a producer, once: if its sequence was appended before, nothing is written and the answer
+    /// says where it is. From any thread; a retry that overtakes its original waits for it.
+    ///
+    /// # Errors
+    /// As for [`Appender::append`], and [`AppendError::WrongMode`] if the producer's name was registered for a session since.
+    #[inline]
+    pub fn append_by_id(&mut self, stamp: Stamp, payload: &[u8]) -> Result<Answer, AppendError> {
+        self.by_id(stamp, &Single(payload))
+    }
+
+    /// Appends a batch of a producer, once, as [`Appender::append_by_id`] does a record. Its records have the sequences
+    /// from `stamp.sequence` on.
+    ///
+    /// # Errors
+    /// As for [`Appender::append_batch`] and [`Appender::append_by_id`].
+    #[inline]
+    pub fn append_batch_by_id(&mut self, stamp: Stamp, records: &[&[u8]]) -> Result<Answer, AppendError> {
+        self.by_id(stamp, &Gathered(records))
+    }
+
+    #[inline]
+    fn by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
+        check(body, self.body_bytes_max)?;
+        check_sequence(stamp.sequence, body.records())?;
+        let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(Answer::UnknownProducer) };
+        let now_ms = self.partition.handle.core.clock.now_ms();
+        let state = State::new(stamp.epoch, Mode::ById);
+        match self.cursor.append_by_id(body, slot, stamp, state, now_ms, &self.partition.source())? {
+            Admission::Appended(offsets) => Ok(offsets.into()),
+            Admission::Sequence(progress) => self.partition.state.judge(stamp.producer, progress, stamp.sequence, body),
+            Admission::State | Admission::Producer => self.by_id_again(stamp, body),
+        }
+    }
+
+    /// The slot is not the producer's, or not in its epoch: asks the registry, which knows why.
+    #[cold]
+    fn by_id_again<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
+        let Self { partition, .. } = self;
+        match partition.handle.core.place(&partition.state, stamp.producer, stamp.epoch, Mode::ById) {
+            // Its first append to this partition; or a fence was just over. Nothing else can be in the way twice in a row
+            // without a registration in between.
+            Place::Own { .. } => self.by_id(stamp, body),
+            Place::Unknown => Ok(Answer::UnknownProducer),
+            Place::Epoch(epoch) if epoch > stamp.epoch => Ok(Answer::Fenced { epoch }),
+            Place::Epoch(current) => Ok(Answer::EpochNotIssued { current }),
+            Place::Mode(registered) => Err(AppendError::WrongMode { producer: stamp.producer, registered }),
+        }
+    }
+}
+
+pub(crate) fn check_bytes(bytes: usize, limit: usize) -> Result<(), AppendError> {
+    if bytes > limit { Err(AppendError::TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+/// The sequence behind a batch must be one too.
+#[inline]
+pub(crate) fn check_sequence(sequence: u64, records: usize) -> Result<(), AppendError> {
+    match sequence.checked_add(records as u64) {
+        Some(_) => Ok(()),
+        None => Err(AppendError::SequenceOverflow { sequence, records }),
+    }
+}

@@ -1,0 +1,252 @@
+//! What all handles of a log share, and the threads behind them.
+//!
+//! | thread | does |
+//! |---|---|
+//! | clock | refreshes the time, wakes those who wait for records, passes on what appenders have asked for |
+//! | preparer | makes segments ready ahead of the appenders (`preparer.rs`) |
+//! | upkeep | seals full segments, writes snapshots, drops what need not be kept (`upkeep.rs`) |
+//!
+//! An appender never calls the system to ask for a segment ahead of time: it sets a flag that the clock thread finds.
+//! Only one that has to wait for a segment rouses the preparer itself.
+
+use crate::{
+    clock::{Clock, TICK},
+    error::{AppendError, OpenError},
+    format::files::Identity,
+    options::Options,
+    partition::{PartitionState, append::Supply},
+    registry::Registry,
+    segment::tail::Tail,
+    sync::Backoff,
+    wake::Waiters,
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+/// How often upkeep looks at every partition, asked or not: for what only time brings about.
+const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
+
+/// A flag that a thread sleeps on.
+#[derive(Default)]
+pub(crate) struct Signal {
+    raised: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Signal {
+    pub(crate) fn raise(&self) {
+        *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_one();
+    }
+
+    /// Sleeps until the flag is raised or the time is over, and lowers it.
+    fn wait(&self, timeout: Duration) {
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut raised, _) =
+            self.changed.wait_timeout_while(raised, timeout, |raised| !*raised).unwrap_or_else(PoisonError::into_inner);
+        *raised = false;
+    }
+}
+
+/// The partitions of a log.
+#[derive(Default)]
+pub(crate) struct Partitions {
+    /// By number.
+    pub(crate) all: Vec<Arc<PartitionState>>,
+    pub(crate) names: HashMap<Box<str>, u32>,
+}
+
+/// See the head of this file.
+pub(crate) struct Core {
+    pub(crate) directory: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Clock,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) partitions: RwLock<Partitions>,
+    pub(crate) registry: Mutex<Registry>,
+    /// Some appender has begun a segment. Set by appenders, taken by the clock thread.
+    pub(crate) asked: AtomicBool,
+    pub(crate) preparer: Signal,
+    pub(crate) upkeep: Signal,
+    pub(crate) stopped: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn all_partitions(&self) -> Vec<Arc<PartitionState>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).all.clone()
+    }
+
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// A partition as its appenders see it: where the next segment comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) partition: &'a PartitionState,
+}
+
+impl Supply for Source<'_> {
+    type Error = AppendError;
+
+    #[cold]
+    fn wait_for_successor(&self, of: &Tail) -> Result<(), AppendError> {
+        if !of.has_next() {
+            PartitionState::count(&self.partition.counters.rotations_waited);
+            return self.prepare_until(|| of.has_next());
+        }
+        // Prepared: what is missing is the word of the thread that crossed the end, which is between two stores.
+        let mut backoff = Backoff::new();
+        while of.successor().is_none() {
+            backoff.wait();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn opened(&self) {
+        PartitionState::count(&self.partition.counters.rotations);
+        self.partition.wants_segment.store(true, Ordering::Release);
+        self.partition.wants_upkeep.store(true, Ordering::Release);
+        self.core.asked.store(true, Ordering::Release);
+    }
+}
+
+impl Source<'_> {
+    /// Rouses the preparer and sleeps until `enough`, or until a try that began after this call has failed.
+    pub(crate) fn prepare_until(&self, enough: impl Fn() -> bool) -> Result<(), AppendError> {
+        let partition = self.partition;
+        let mut preparation = partition.preparation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = preparation.tries;
+        preparation.failure = None;
+        partition.wants_segment.store(true, Ordering::Release);
+        self.core.preparer.raise();
+        while !enough() {
+            preparation = partition.prepared.wait(preparation).unwrap_or_else(PoisonError::into_inner);
+            if preparation.tries > tries
+                && let Some(failure) = &preparation.failure
+            {
+                let source = failure.raw_os_error().map_or_else(|| failure.kind().into(), io::Error::from_raw_os_error);
+                let path = partition.directory.clone();
+                return Err(match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        AppendError::NoSpace { path, bytes: partition.next_segment_bytes(), source }
+                    }
+                    _ => AppendError::Prepare { path, source },
+                });
+            }
+            tries = preparation.tries;
+        }
+        Ok(())
+    }
+}
+
+/// What a thread of a log runs.
+type Run = fn(&Core);
+
+/// Keeps a log open: its lock, its threads. When the last handle drops, the log is closed.
+pub(crate) struct Handle {
+    pub(crate) core: Arc<Core>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held by the open file, until it is closed.
+    _lock: File,
+}
+
+impl Handle {
+    pub(crate) fn start(core: Core, lock: File) -> io::Result<Self> {
+        let mut handle = Self { core: Arc::new(core), threads: Vec::new(), _lock: lock };
+        let threads: [(&str, Run); 3] =
+            [("oncelog-clock", run_clock), ("oncelog-prepare", run_preparer), ("oncelog-upkeep", run_upkeep)];
+        for (name, run) in threads {
+            let core = Arc::clone(&handle.core);
+            handle.threads.push(Builder::new().name(name.to_owned()).spawn(move || run(&core))?);
+        }
+        Ok(handle)
+    }
+
+    /// Stops the threads and seals what is open. Does nothing the second time.
+    pub(crate) fn shut_down(&mut self) -> Result<(), OpenError> {
+        if self.core.stopped.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.core.preparer.raise();
+        self.core.upkeep.raise();
+        for thread in self.threads.drain(..) {
+            // A thread of ours that panicked has left its work undone, which sealing does not need.
+            let _ = thread.join();
+        }
+        let mut result = Ok(());
+        for partition in self.core.all_partitions() {
+            result = result.and(partition.close());
+        }
+        self.core.waiters.close();
+        result
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `Log::close`. Reopening mends what could not be sealed here.
+        let _ = self.shut_down();
+    }
+}
+
+fn run_clock(core: &Core) {
+    while !core.is_stopped() {
+        core.clock.refresh();
+        let pause = core.waiters.look(TICK);
+        if core.asked.load(Ordering::Relaxed) && core.asked.swap(false, Ordering::AcqRel) {
+            core.preparer.raise();
+            core.upkeep.raise();
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+fn run_preparer(core: &Core) {
+    while !core.is_stopped() {
+        // One segment a partition in turn, so that a partition that asks for many does not hold up the others.
+        let mut more = false;
+        for partition in core.all_partitions() {
+            if partition.wants_segment.swap(false, Ordering::AcqRel) {
+                more |= partition.prepare_one(core.clock.now_ms());
+            }
+            if core.is_stopped() {
+                return;
+            }
+        }
+        if !more {
+            core.preparer.wait(UPKEEP_PERIOD);
+        }
+    }
+}
+
+fn run_upkeep(core: &Core) {
+    while !core.is_stopped() {
+        for partition in core.all_partitions() {
+            if core.is_stopped() {
+                return;
+            }
+            partition.wants_upkeep.store(false, Ordering::Release);
+            partition.upkeep(core.clock.now_ms());
+        }
+        core.upkeep.wait(UPKEEP_PERIOD);
+    }
+}

@@ -1,0 +1,276 @@
+//! Frames: how a record, a batch or a control entry is stored.
+//!
+//! ```text
+//!        0               4               8              12              16
+//!      0 | publication word              | checksum                      |
+//!     16 | body bytes    |kind| records  | offset delta  | time delta    |
+//!     32 | producer id                   | first sequence                |  a producer's frame only
+//!     48 | epoch         | reserved      | previous position             |
+//!     64 | transaction number            |
+//!        | body ...                                  zeros up to 8 bytes |
+//!
+//! publication word:  63            24 23 22 21             0
+//!                   | tag of the use | state | units of 8 B |
+//! ```
+//!
+//! - *publication word*: stored last. It counts only where its upper 40 bits are the tag of the segment's present use.
+//!   State 1 is a frame, 2 is padding (to be skipped; it may be as short as this word).
+//! - *checksum*: xxh3-64 over the body's own xxh3-64, the 16 bytes at 16, the frame's position, the segment's salt and
+//!   the producer's part, in this order. So the body is hashed before its place is known, and a frame that was written
+//!   to the wrong place, or is left from another use of the file, does not pass.
+//! - *kind*: 7 bits, the 8th says that the producer's part is there. *records*: 24 bits, the offsets that the frame takes.
+//! - *offset delta*: of its first record, from the segment's base offset. *time delta*: milliseconds from the time in the
+//!   segment's header.
+//! - *previous position*: of the frame that holds this producer's previous batch in this partition; 0 is none. An old
+//!   retry is found by walking these.
+//! - *transaction number*: 0 is none.
+
+use super::{FRAME_ALIGN, FRAME_HEADER_BYTES, PRODUCER_BYTES};
+use crate::ids::ProducerId;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Where the checksum lies in a frame.
+pub(crate) const CHECKSUM_AT: usize = 8;
+
+/// Words from the checksum to the end of the header.
+pub(crate) const HEADER_WORDS: usize = (FRAME_HEADER_BYTES - CHECKSUM_AT) / 8;
+pub(crate) const PRODUCER_WORDS: usize = PRODUCER_BYTES / 8;
+
+/// Bits of a publication word's tag.
+pub(crate) const TAG_BITS: u32 = 40;
+const TAG_SHIFT: u32 = 64 - TAG_BITS;
+const STATE_SHIFT: u32 = 22;
+const UNITS_MASK: u64 = (1 << STATE_SHIFT) - 1;
+const STATE_FRAME: u64 = 1;
+const STATE_PADDING: u64 = 2;
+
+const PRODUCER_FLAG: u8 = 0x80;
+
+const _: () = assert!(TAG_SHIFT == STATE_SHIFT + 2 && HEADER_WORDS == 3 && PRODUCER_WORDS == 5);
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// One record; the body is its bytes.
+    Record = 1,
+    /// Several records (`batch.rs`).
+    Batch = 2,
+    /// Space that was reserved and given up: it takes its offsets and holds nothing.
+    Void = 3,
+    /// The first frame of a segment (`control.rs`).
+    Start = 16,
+    /// A producer's epoch was raised (`control.rs`).
+    Fence = 17,
+}
+
+impl Kind {
+    const fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            1 => Self::Record,
+            2 => Self::Batch,
+            3 => Self::Void,
+            16 => Self::Start,
+            17 => Self::Fence,
+            _ => return None,
+        })
+    }
+}
+
+/// The units of 8 bytes that a frame with a body of that many bytes takes.
+#[inline]
+pub(crate) const fn units_of(body_bytes: usize, with_producer: bool) -> usize {
+    let header = if with_producer { FRAME_HEADER_BYTES + PRODUCER_BYTES } else { FRAME_HEADER_BYTES };
+    (header + body_bytes).div_ceil(FRAME_ALIGN)
+}
+
+/// A publication word, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Publication {
+    /// Not published in this use of the segment.
+    None,
+    Frame {
+        units: usize,
+    },
+    Padding {
+        units: usize,
+    },
+}
+
+impl Publication {
+    #[inline]
+    pub(crate) const fn frame(tag: u64, units: usize) -> u64 {
+        tag << TAG_SHIFT | STATE_FRAME << STATE_SHIFT | units as u64
+    }
+
+    #[inline]
+    pub(crate) const fn of_padding(tag: u64, units: usize) -> u64 {
+        // Padding can be longer than 22 bits of units can say only in a segment beyond the largest frame's size; it is
+        // then told by 0 units, which means: to the end of the segment.
+        let units = if units as u64 > UNITS_MASK { 0 } else { units as u64 };
+        tag << TAG_SHIFT | STATE_PADDING << STATE_SHIFT | units
+    }
+
+    /// Takes apart `word`, found at `unit` of a segment of `capacity` units. What would leave the segment counts as not
+    /// published: no length is believed beyond the memory that is there.
+    #[inline]
+    pub(crate) const fn parse(word: u64, tag: u64, unit: usize, capacity: usize) -> Self {
+        if word >> TAG_SHIFT != tag {
+            return Self::None;
+        }
+        let units = (word & UNITS_MASK) as usize;
+        let room = capacity - unit;
+        match word >> STATE_SHIFT & 3 {
+            STATE_FRAME if units >= FRAME_HEADER_BYTES / 8 && units <= room => Self::Frame { units },
+            STATE_PADDING if units == 0 => Self::Padding { units: room },
+            STATE_PADDING if units <= room => Self::Padding { units },
+            _ => Self::None,
+        }
+    }
+}
+
+/// A frame's header without publication word and checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) body_bytes: u32,
+    pub(crate) kind: Kind,
+    /// Offsets taken, at most 2^24 - 1.
+    pub(crate) records: u32,
+    pub(crate) offset_delta: u32,
+    pub(crate) time_delta: u32,
+    /// Present in a producer's frame.
+    pub(crate) producer: Option<Producer>,
+}
+
+/// The producer's part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Producer {
+    pub(crate) id: ProducerId,
+    pub(crate) first_sequence: u64,
+    pub(crate) epoch: u32,
+    pub(crate) previous_position: u64,
+    pub(crate) transaction: u64,
+}
+
+impl Producer {
+    #[inline]
+    pub(crate) const fn words(&self) -> [u64; PRODUCER_WORDS] {
+        [self.id.get(), self.first_sequence, self.epoch as u64, self.previous_position, self.transaction]
+    }
+
+    #[inline]
+    pub(crate) const fn from_words(words: [u64; PRODUCER_WORDS]) -> Self {
+        let [id, first_sequence, epoch, previous_position, transaction] = words;
+        Self { id: ProducerId::from_u64(id), first_sequence, epoch: epoch as u32, previous_position, transaction }
+    }
+}
+
+impl Header {
+    /// The two words at 16.
+    #[inline]
+    pub(crate) const fn words(&self) -> [u64; 2] {
+        let kind = self.kind as u8 | if self.producer.is_some() { PRODUCER_FLAG } else { 0 };
+        [
+            self.body_bytes as u64 | (kind as u64) << 32 | (self.records as u64) << 40,
+            self.offset_delta as u64 | (self.time_delta as u64) << 32,
+        ]
+    }
+
+    /// Whether the words at 16 belong to a producer's frame.
+    #[inline]
+    pub(crate) const fn has_producer(first: u64) -> bool {
+        (first >> 32) as u8 & PRODUCER_FLAG != 0
+    }
+
+    /// The header from the two words at 16 and, if they ask for it, the producer's part; none if the kind is unknown.
+    #[inline]
+    pub(crate) const fn from_words(words: [u64; 2], producer: Option<Producer>) -> Option<Self> {
+        let [first, second] = words;
+        let Some(kind) = Kind::from_bits((first >> 32) as u8 & !PRODUCER_FLAG) else { return None };
+        Some(Self {
+            body_bytes: first as u32,
+            kind,
+            records: (first >> 40) as u32,
+            offset_delta: second as u32,
+            time_delta: (second >> 32) as u32,
+            producer,
+        })
+    }
+
+    /// Bytes before the body.
+    #[inline]
+    pub(crate) const fn bytes(&self) -> usize {
+        if self.producer.is_some() { FRAME_HEADER_BYTES + PRODUCER_BYTES } else { FRAME_HEADER_BYTES }
+    }
+
+    /// Whether a frame of `units` is as long as this header says.
+    #[inline]
+    pub(crate) const fn fits(&self, units: usize) -> bool {
+        units_of(self.body_bytes as usize, self.producer.is_some()) == units
+    }
+
+    /// The checksum of a frame with this header at `position`, in a segment with that salt.
+    #[inline]
+    pub(crate) fn checksum(&self, body_hash: u64, position: u64, salt: u64) -> u64 {
+        let [first, second] = self.words();
+        let words = [body_hash, first, second, position, salt];
+        match &self.producer {
+            None => xxh3_64(words.map(u64::to_le_bytes).as_flattened()),
+            Some(producer) => {
+                let mut all = [0; 5 + PRODUCER_WORDS];
+                all[..5].copy_from_slice(&words);
+                all[5..].copy_from_slice(&producer.words());
+                xxh3_64(all.map(u64::to_le_bytes).as_flattened())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publication_word_never_reaches_beyond_its_segment() {
+        let tag = 0xAB_CDEF_0123;
+        assert_eq!(Publication::parse(Publication::frame(tag, 4), tag, 10, 14), Publication::Frame { units: 4 });
+        assert_eq!(Publication::parse(Publication::frame(tag, 5), tag, 10, 14), Publication::None);
+        assert_eq!(
+            Publication::parse(Publication::frame(tag, 3), tag, 10, 14),
+            Publication::None,
+            "shorter than a header"
+        );
+        assert_eq!(Publication::parse(Publication::frame(tag ^ 1, 4), tag, 10, 14), Publication::None);
+        assert_eq!(Publication::parse(Publication::of_padding(tag, 1), tag, 13, 14), Publication::Padding { units: 1 });
+        let far = 1 << 23;
+        assert_eq!(
+            Publication::parse(Publication::of_padding(tag, far), tag, 0, far),
+            Publication::Padding { units: far }
+        );
+        assert_eq!(Publication::parse(0, tag, 0, 14), Publication::None);
+    }
+
+    #[test]
+    fn a_header_survives_its_words() {
+        let producer = Producer {
+            id: ProducerId::new(7, 3),
+            first_sequence: 9,
+            epoch: 4,
+            previous_position: 4096,
+            transaction: 0,
+        };
+        for producer in [None, Some(producer)] {
+            let header = Header {
+                body_bytes: 5,
+                kind: Kind::Batch,
+                records: 0xFF_FFFF,
+                offset_delta: 1,
+                time_delta: 2,
+                producer,
+            };
+            let back = producer.map(|producer| Producer::from_words(producer.words()));
+            assert_eq!(Header::has_producer(header.words()[0]), producer.is_some());
+            assert_eq!(Header::from_words(header.words(), back), Some(header));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
+compile_error!("oncelog is for 64-bit little-endian Linux");
+
+#[cfg(not(loom))]
+mod answer;
+#[cfg(not(loom))]
+mod appender;
+#[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
+mod core;
+#[cfg(not(loom))]
+mod error;
+pub mod format;
+mod ids;
+#[cfg(not(loom))]
+mod log;
+#[cfg(not(loom))]
+mod options;
+mod partition;
+#[allow(unsafe_code)]
+mod raw;
+#[cfg(not(loom))]
+mod reader;
+#[cfg(not(loom))]
+mod registry;
+#[allow(unsafe_code)]
+mod segment;
+#[cfg(not(loom))]
+mod session;
+#[cfg(not(loom))]
+mod slice;
+#[cfg(not(loom))]
+mod stats;
+mod sync;
+#[cfg(test)]
+mod tests;
+#[cfg(not(loom))]
+mod wake;
+
+pub use crate::{
+    ids::{Mode, ProducerId, Stamp},
+    partition::append::Offsets,
+};
+
+#[cfg(not(loom))]
+pub use crate::{
+    answer::Answer,
+    appender::Appender,
+    error::{AppendError, CloseError, FetchError, FillError, OpenError, PartitionError, RegisterError},
+    log::{Log, Partition},
+    options::Options,
+    reader::{Reader, Record, Verify},
+    registry::{Numbering, ProducerInfo, Registration},
+    session::{LastAppend, Session},
+    slice::Slice,
+    stats::{LogStats, PartitionStats},
+};

@@ -1,0 +1,448 @@
+//! A log: a directory of partitions, opened as one.
+
+use crate::{
+    clock::Clock,
+    core::{Core, Handle, Partitions, Signal, Source},
+    error::{
+        AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, check_partition_name, io_at,
+    },
+    format::{
+        VERSION,
+        files::{Directory, Identity, IdentityFault},
+    },
+    ids::{Mode, ProducerId},
+    options::Options,
+    partition::{
+        Counters, PartitionState,
+        recovery::{Recovered, recover},
+        snapshots::write_durably,
+    },
+    raw::{sys, table::Table},
+    registry::{Numbering, PRODUCERS, ProducerInfo, Registration, Registry, restore},
+    wake::Waiters,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
+
+const LOCK_FILE: &str = "LOCK";
+const LOG_FILE: &str = "log";
+const PARTITION_FILE: &str = "partition";
+const PARTITIONS: &str = "partitions";
+
+/// The log's own partitions stay small: what they hold is in their snapshots.
+const INTERNAL_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// An open log. Clones are handles of the same one; it is closed when the last handle is dropped, those of its
+/// partitions, appenders and sessions among them. Readers and slices do not keep it open, and outlive it.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) handle: Arc<Handle>,
+}
+
+/// A partition of an open log: one totally ordered sequence of records.
+#[derive(Clone)]
+pub struct Partition {
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) state: Arc<PartitionState>,
+}
+
+impl Options {
+    /// Opens the log in `directory`, which is created if it is not there. See [`Log::open`].
+    ///
+    /// # Safety
+    /// As for [`Log::open`].
+    ///
+    /// # Errors
+    /// As for [`Log::open`].
+    #[expect(unsafe_code, reason = "opening is a promise of the caller's")]
+    pub unsafe fn open(&self, directory: impl AsRef<Path>) -> Result<Log, OpenError> {
+        // SAFETY: the caller keeps the contract of `Log::open`.
+        unsafe { Log::open(directory, self) }
+    }
+}
+
+fn read_identity(path: &Path) -> Result<Identity, OpenError> {
+    let bytes = fs::read(path).map_err(io_at("read", path))?;
+    let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
+    Identity::decode(&bytes).map_err(|fault| match fault {
+        IdentityFault::Length(length) => foreign(format!("it has {length} bytes")),
+        IdentityFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}")),
+        IdentityFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
+        IdentityFault::Checksum => {
+            OpenError::Corrupt { path: path.to_owned(), at: 0, reason: "the checksum does not agree".to_owned() }
+        }
+    })
+}
+
+/// Makes a directory that is there to stay.
+fn make_directory(path: &Path) -> Result<(), OpenError> {
+    fs::create_dir_all(path).map_err(io_at("create", path))?;
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(io_at("sync", parent))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK_FILE);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_at("open", &path))?;
+    match sys::try_lock_exclusive(&file).map_err(io_at("lock", &path))? {
+        true => Ok(file),
+        false => Err(OpenError::Locked { path }),
+    }
+}
+
+/// What the log is, written if it is new.
+fn identify(directory: &Path) -> Result<Identity, OpenError> {
+    let path = directory.join(LOG_FILE);
+    if path.exists() {
+        let identity = read_identity(&path)?;
+        return match identity.directory {
+            Directory::Log => Ok(identity),
+            Directory::Partition { number } => {
+                Err(OpenError::Foreign { path, reason: format!("it is the file of partition {number}, not of a log") })
+            }
+        };
+    }
+    // A directory with something in it that is no log is somebody else's.
+    for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
+        let entry = entry.map_err(io_at("list", directory))?;
+        let name = entry.file_name();
+        let ours = [LOCK_FILE, PARTITIONS, "log.tmp", "lost+found"].iter().any(|ours| name == *ours);
+        if !ours {
+            return Err(OpenError::Foreign {
+                path: entry.path(),
+                reason: "the directory is not empty, and is not a log".to_owned(),
+            });
+        }
+    }
+    let random = || sys::random_u64().map_err(io_at("draw an identity for", directory));
+    let identity = Identity { log: u128::from(random()?) << 64 | u128::from(random()?), directory: Directory::Log };
+    write_durably(directory, LOG_FILE, &identity.encode())?;
+    Ok(identity)
+}
+
+fn internal_options() -> Options {
+    Options {
+        segment_bytes: INTERNAL_SEGMENT_BYTES,
+        first_segment_bytes: crate::format::SEGMENT_BYTES_MIN,
+        segments_ahead: 1,
+        // No producer appends there.
+        producers_max: 1,
+        retention_bytes: Some(0),
+        retention_age: None,
+        recycle: false,
+        snapshot_bytes: INTERNAL_SEGMENT_BYTES,
+    }
+}
+
+/// A partition of what was recovered.
+fn assemble(
+    name: &str,
+    number: u32,
+    directory: &Path,
+    identity: Identity,
+    options: &Options,
+    recovered: Recovered,
+) -> Result<(PartitionState, crate::partition::replay::Replay), OpenError> {
+    let internal = name == PRODUCERS;
+    let options = if internal { internal_options() } else { options.clone() };
+    let table =
+        Table::new(options.producers_max as usize).map_err(io_at("reserve a table of producers for", directory))?;
+    let Recovered { chain, replay, snapshots } = recovered;
+    let state = PartitionState {
+        name: name.into(),
+        number,
+        identity,
+        directory: directory.to_owned(),
+        options,
+        chain,
+        table,
+        snapshots: Mutex::new(snapshots),
+        preparation: Mutex::default(),
+        prepared: Condvar::new(),
+        wants_segment: AtomicBool::new(false),
+        wants_upkeep: AtomicBool::new(false),
+        appenders: AtomicU64::new(0),
+        counters: Counters::default(),
+    };
+    Ok((state, replay))
+}
+
+/// Creates a partition's directory.
+fn create_partition(partitions: &Path, name: &str, number: u32, identity: Identity) -> Result<(), OpenError> {
+    let directory = partitions.join(name);
+    make_directory(&directory)?;
+    let identity = Identity { directory: Directory::Partition { number }, ..identity };
+    write_durably(&directory, PARTITION_FILE, &identity.encode())?;
+    Ok(())
+}
+
+/// Names and numbers of the partitions that are there.
+fn list_partitions(partitions: &Path, identity: &Identity) -> Result<Vec<(u32, String)>, OpenError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(partitions).map_err(io_at("list", partitions))? {
+        let entry = entry.map_err(io_at("list", partitions))?;
+        let directory = entry.path();
+        let file = directory.join(PARTITION_FILE);
+        if !file.exists() {
+            // A partition that was being created when the process was killed has nothing in it.
+            if directory.is_dir() && fs::remove_dir(&directory).is_err() {
+                let unfinished = directory.join("partition.tmp");
+                let _ = fs::remove_file(unfinished);
+                let _ = fs::remove_dir(&directory);
+            }
+            continue;
+        }
+        let partition = read_identity(&file)?;
+        let Directory::Partition { number } = partition.directory else {
+            return Err(OpenError::Foreign {
+                path: file,
+                reason: "it is the file of a log, not of a partition".to_owned(),
+            });
+        };
+        if partition.log != identity.log {
+            return Err(OpenError::Foreign { path: file, reason: "it is of another log".to_owned() });
+        }
+        let name = entry.file_name().into_string().map_err(|name| OpenError::Foreign {
+            path: directory,
+            reason: format!("{} is not a partition's name", name.display()),
+        })?;
+        found.push((number, name));
+    }
+    found.sort();
+    for (expected, (number, name)) in found.iter().enumerate() {
+        if expected as u32 != *number {
+            return Err(OpenError::Foreign {
+                path: partitions.join(name),
+                reason: format!("it is partition number {number}, where number {expected} should be"),
+            });
+        }
+    }
+    Ok(found)
+}
+
+impl Log {
+    /// Opens the log in `directory`, which is created if it is not there. After a crash this recovers: everything that
+    /// was visible when the process was killed is there, what was not finished leaves no trace.
+    ///
+    /// # Safety
+    /// The log's files are mapped into memory. While it is open, and while any reader or slice of it lives, no other
+    /// program may write to them, cut them short, or write to their device. The lock file keeps other handles of this
+    /// library away, and nothing else does.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] if it is open already, [`OpenError::Option`] for options that are impossible,
+    /// [`OpenError::Foreign`], [`OpenError::Version`] and [`OpenError::Corrupt`] for files that are not what they should
+    /// be, [`OpenError::Io`] for what the system refuses.
+    #[expect(unsafe_code, reason = "opening is a promise of the caller's")]
+    pub unsafe fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
+        options.check()?;
+        let directory = directory.as_ref();
+        make_directory(directory)?;
+        let lock = lock(directory)?;
+        let identity = identify(directory)?;
+        let partitions = directory.join(PARTITIONS);
+        make_directory(&partitions)?;
+        let mut found = list_partitions(&partitions, &identity)?;
+        if found.is_empty() {
+            create_partition(&partitions, PRODUCERS, 0, identity)?;
+            found.push((0, PRODUCERS.to_owned()));
+        }
+        let mut recovered = Vec::with_capacity(found.len());
+        for (number, name) in &found {
+            let directory = partitions.join(name);
+            let internal = name == PRODUCERS;
+            let parts = recover(&directory, &identity, *number, internal)?;
+            recovered.push(assemble(name, *number, &directory, identity, options, parts)?);
+        }
+        let registrations = recovered.first().map(|(_, replay)| replay);
+        let registry =
+            Registry::new(registrations.into_iter().flat_map(|replay| replay.registrations()), options.producers_max);
+        if registry.slots_needed() > options.producers_max {
+            return Err(OpenError::Option {
+                option: "producers_max",
+                value: options.producers_max.into(),
+                allowed: format!("at least {}, the highest slot of a live producer and one", registry.slots_needed()),
+            });
+        }
+        let mut all = Partitions::default();
+        for (state, replay) in recovered {
+            restore(&state, &replay, &registry);
+            all.names.insert(state.name.clone(), state.number);
+            all.all.push(Arc::new(state));
+        }
+        let core = Core {
+            directory: directory.to_owned(),
+            options: options.clone(),
+            identity,
+            clock: Clock::new(),
+            waiters: Arc::new(Waiters::default()),
+            partitions: RwLock::new(all),
+            registry: Mutex::new(registry),
+            asked: AtomicBool::new(false),
+            preparer: Signal::default(),
+            upkeep: Signal::default(),
+            stopped: AtomicBool::new(false),
+        };
+        let handle = Handle::start(core, lock).map_err(io_at("start the threads of", directory))?;
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
+    /// The partition of that name, which is created if it is not there. It is durable on return; it takes no space before
+    /// something is appended to it.
+    ///
+    /// # Errors
+    /// [`PartitionError::Name`] for a name that no partition can have, [`PartitionError::Create`] if it cannot be made.
+    pub fn partition(&self, name: &str) -> Result<Partition, PartitionError> {
+        check_partition_name(name).map_err(|rule| PartitionError::Name { name: name.to_owned(), rule })?;
+        let core = &self.handle.core;
+        let mut partitions = core.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        let known = partitions.names.get(name).and_then(|number| partitions.all.get(*number as usize));
+        let state = match known {
+            Some(state) => Arc::clone(state),
+            None => {
+                let number = partitions.all.len() as u32;
+                let directory = core.directory.join(PARTITIONS);
+                create_partition(&directory, name, number, core.identity)?;
+                let directory = directory.join(name);
+                let recovered = recover(&directory, &core.identity, number, false)?;
+                let (state, _) = assemble(name, number, &directory, core.identity, &core.options, recovered)?;
+                let state = Arc::new(state);
+                partitions.names.insert(name.into(), number);
+                partitions.all.push(Arc::clone(&state));
+                state
+            }
+        };
+        Ok(Partition { handle: Arc::clone(&self.handle), state })
+    }
+
+    /// Names of all partitions, in the order of their creation, without those that the log keeps for itself.
+    #[must_use]
+    pub fn partition_names(&self) -> Vec<String> {
+        let all = self.handle.core.all_partitions();
+        all.iter().filter(|partition| !partition.is_internal()).map(|partition| partition.name.to_string()).collect()
+    }
+
+    /// Registers a producer that appends by id, from any thread: gives its id, and an epoch that fences all before it.
+    /// Both are durable on return. Its numbering goes on where it ended.
+    ///
+    /// It waits for appends of this producer that are under way, so it must not be called from a closure that fills a
+    /// record in place.
+    ///
+    /// # Errors
+    /// [`RegisterError::Full`] when the table holds as many live producers as the options allow, [`RegisterError::Name`]
+    /// for a name that no producer can have, and others where writing fails.
+    pub fn register(&self, name: &str) -> Result<Registration, RegisterError> {
+        self.register_with(name, Numbering::Continue)
+    }
+
+    /// As [`Log::register`], with the producer's numbering going on or starting again.
+    ///
+    /// # Errors
+    /// As for [`Log::register`].
+    pub fn register_with(&self, name: &str, numbering: Numbering) -> Result<Registration, RegisterError> {
+        let registered = self.handle.core.register(&[name], Mode::ById, numbering)?;
+        registered.into_iter().next().ok_or_else(|| RegisterError::Unknown { producer: ProducerId::from_u64(0) })
+    }
+
+    /// Registers many producers with one flush, as [`Log::register`] does one. All of them are registered, or none.
+    ///
+    /// # Errors
+    /// As for [`Log::register`].
+    pub fn register_all<N: AsRef<str>>(&self, names: &[N]) -> Result<Vec<Registration>, RegisterError> {
+        self.handle.core.register(names, Mode::ById, Numbering::Continue)
+    }
+
+    /// Live producers, those that have been idle for longest first.
+    #[must_use]
+    pub fn producers(&self) -> Vec<ProducerInfo> {
+        self.handle.core.producers()
+    }
+
+    /// Closes a producer: its id and its handles append no more, and its place in the table is free. This forgets its
+    /// sequences, so a retry of its will not be recognised, but refused. Durable on return.
+    ///
+    /// # Errors
+    /// [`RegisterError::Unknown`] if no live producer has the id, and others where writing fails.
+    pub fn close_producer(&self, id: ProducerId) -> Result<(), RegisterError> {
+        self.handle.core.close_producers(&[id])
+    }
+
+    /// Closes every producer whose latest append is older than `age`, as [`Log::close_producer`] does one, with one
+    /// flush. One that has never appended counts as idle for ever.
+    ///
+    /// # Errors
+    /// Where writing fails.
+    pub fn close_producers_idle_for(&self, age: Duration) -> Result<Vec<ProducerId>, RegisterError> {
+        let core = &self.handle.core;
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let oldest = core.clock.now_ms().saturating_sub(age_ms);
+        let idle: Vec<_> =
+            core.producers().into_iter().filter(|info| info.last_used_ms < oldest).map(|info| info.id).collect();
+        core.close_producers(&idle)?;
+        Ok(idle)
+    }
+
+    /// Closes the log: seals what is open, so that the next opening reads no frame.
+    ///
+    /// # Errors
+    /// [`CloseError::InUse`] if other handles are alive: the log is closed with the last of them.
+    /// [`CloseError::Seal`] if sealing failed: nothing is lost, and the next opening recovers.
+    pub fn close(self) -> Result<(), CloseError> {
+        match Arc::try_unwrap(self.handle) {
+            Ok(mut handle) => handle.shut_down().map_err(CloseError::Seal),
+            Err(handle) => Err(CloseError::InUse { handles: Arc::strong_count(&handle) - 1 }),
+        }
+    }
+}
+
+impl Partition {
+    /// The partition's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// Offset of the first record that is kept, or that will be the first.
+    #[must_use]
+    pub fn start_offset(&self) -> u64 {
+        self.state.chain.start_offset()
+    }
+
+    /// Offset behind the last visible record: the one that the next record of a quiet partition gets.
+    #[must_use]
+    pub fn end_offset(&self) -> u64 {
+        self.state.chain.visible_end().map_or(0, |end| end.offset)
+    }
+
+    /// Returns once `segments` segments stand ready beyond the one in use, so that so many rotations wait for nothing.
+    ///
+    /// # Errors
+    /// [`AppendError::NoSpace`] if there is no room for them.
+    pub fn prepare(&self, segments: u32) -> Result<(), AppendError> {
+        let partition = &*self.state;
+        let source = Source { core: &self.handle.core, partition };
+        partition.want_segments(segments);
+        let prepared = source.prepare_until(|| partition.chain.end().ready >= segments as usize);
+        partition.want_segments(0);
+        prepared
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { core: &self.handle.core, partition: &self.state }
+    }
+
+    pub(crate) fn fetch_error(&self, source: std::io::Error) -> FetchError {
+        FetchError::Io { path: self.state.directory.clone(), source }
+    }
+}

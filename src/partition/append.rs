@@ -1,0 +1,241 @@
+//! The append path, whole.
+//!
+//! ```text
+//! plain      hash, claim, copy, publish
+//! session    compare the sequence, hash, claim, look at the epoch, copy, store the slot, publish
+//! by id      hash, lock the slot, compare the sequence, claim, store the slot, unlock, copy, publish
+//! ```
+//!
+//! The one atomic step that producers share is the claim. A session looks at its epoch only behind it: a fence stores
+//! the new epoch before it claims, so of the two claims on the same chain of tails either the fence's comes first, and
+//! then this one sees the new epoch, or this one does, and then the fence waits for it. Looking before the claim would
+//! let a fence, and a successor's frame with the same sequence, pass in between.
+
+use super::{
+    body::Body,
+    slot::{Slot, State},
+};
+use crate::{
+    format::frame::{Header, Producer, units_of},
+    ids::{ProducerId, Progress, Stamp},
+    segment::tail::{Reservation, Tail},
+    sync::Arc,
+};
+
+/// Where segments come from when one is full.
+pub(crate) trait Supply {
+    type Error;
+
+    /// Returns once the tail may have a successor; fails if there is none to be had.
+    fn wait_for_successor(&self, of: &Tail) -> Result<(), Self::Error>;
+
+    /// A segment was opened by the caller.
+    fn opened(&self);
+}
+
+/// A handle's place in the chain of tails.
+pub(crate) struct Cursor {
+    tail: Arc<Tail>,
+    /// The tail's base offset.
+    base_offset: u64,
+    /// The tail is known to be full: it is not added to again before its successor is there, so that an appender
+    /// overshoots each segment once, however often it tries.
+    full: bool,
+}
+
+/// Offsets of an append's first and last record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// Offset of the first record.
+    pub first: u64,
+    /// Offset of the last record; the same as `first` for one record.
+    pub last: u64,
+}
+
+/// What the hot path of a producer's append ends with.
+pub(crate) enum Admission {
+    Appended(Offsets),
+    /// The sequence is not the one that comes next: the slot says what was.
+    Sequence(Progress),
+    /// The slot's epoch or mode is another one.
+    State,
+    /// The slot belongs to another producer.
+    Producer,
+}
+
+impl Cursor {
+    pub(crate) fn new(tail: Arc<Tail>) -> Self {
+        let base_offset = tail.base_offset();
+        Self { tail, base_offset, full: false }
+    }
+
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Claims space in the segment at hand, or in the next one that has room.
+    #[inline]
+    pub(crate) fn reserve<S: Supply>(
+        &mut self,
+        records: u32,
+        units: usize,
+        supply: &S,
+    ) -> Result<Reservation, S::Error> {
+        if !self.full
+            && let Some(reservation) = self.tail.claim(records, units)
+        {
+            return Ok(reservation);
+        }
+        self.reserve_ahead(records, units, supply)
+    }
+
+    #[cold]
+    fn reserve_ahead<S: Supply>(&mut self, records: u32, units: usize, supply: &S) -> Result<Reservation, S::Error> {
+        self.full = true;
+        loop {
+            let Some((next, opened)) = self.tail.successor() else {
+                supply.wait_for_successor(&self.tail)?;
+                continue;
+            };
+            *self = Self::new(next);
+            if opened {
+                supply.opened();
+            }
+            match self.tail.claim(records, units) {
+                Some(reservation) => return Ok(reservation),
+                None => self.full = true,
+            }
+        }
+    }
+
+    #[inline]
+    fn offsets(&self, place_records: u64, records: u32) -> Offsets {
+        let first = self.base_offset + place_records;
+        Offsets { first, last: first + u64::from(records) - 1 }
+    }
+
+    /// Copies the body into its reservation.
+    #[inline]
+    fn write<B: Body>(
+        &self,
+        reservation: &mut Reservation,
+        body: &B,
+        ahead: u64,
+        now_ms: u64,
+        producer: Option<Producer>,
+    ) -> (Header, u64) {
+        let header = Header {
+            body_bytes: body.bytes() as u32,
+            kind: B::KIND,
+            records: body.records() as u32,
+            offset_delta: reservation.place.records as u32,
+            time_delta: self.tail.time_delta(now_ms),
+            producer,
+        };
+        let hash = body.write(&mut reservation.claim, header.bytes(), ahead);
+        (header, hash)
+    }
+
+    /// Appends without a producer.
+    #[inline]
+    pub(crate) fn append<B: Body, S: Supply>(
+        &mut self,
+        body: &B,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Offsets, S::Error> {
+        let ahead = body.hash_ahead();
+        let records = body.records() as u32;
+        let mut reservation = self.reserve(records, units_of(body.bytes(), false), supply)?;
+        let (header, hash) = self.write(&mut reservation, body, ahead, now_ms, None);
+        let place = reservation.place;
+        self.tail.publish(reservation.claim, place.units, &header, hash);
+        Ok(self.offsets(place.records, records))
+    }
+
+    /// Appends as a session that has seen that `sequence` is the one that comes next. `progress` is the session's own
+    /// copy of the slot.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "the session's own state, borrowed apart")]
+    pub(crate) fn append_session<B: Body, S: Supply>(
+        &mut self,
+        body: &B,
+        slot: &Slot,
+        id: ProducerId,
+        state: State,
+        progress: &mut Progress,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        let ahead = body.hash_ahead();
+        let records = body.records() as u32;
+        let units = units_of(body.bytes(), true);
+        let mut reservation = self.reserve(records, units, supply)?;
+        // Only now: see the head of this file. The claim's Acquire orders this load behind it.
+        if slot.state() != state {
+            self.tail.publish_void(reservation, units, records, now_ms);
+            return Ok(Admission::State);
+        }
+        let producer = Producer {
+            id,
+            first_sequence: progress.expected,
+            epoch: state.epoch(),
+            previous_position: progress.last_position,
+            transaction: 0,
+        };
+        let (header, hash) = self.write(&mut reservation, body, ahead, now_ms, Some(producer));
+        let place = reservation.place;
+        *progress = Progress {
+            expected: progress.expected + u64::from(records),
+            last_position: self.tail.shape().position(place.units),
+            last_ms: now_ms,
+        };
+        // Before the publication, which carries it to the fence that waits for it.
+        slot.advance(*progress);
+        self.tail.publish(reservation.claim, place.units, &header, hash);
+        Ok(Admission::Appended(self.offsets(place.records, records)))
+    }
+
+    /// Appends by id.
+    #[inline]
+    pub(crate) fn append_by_id<B: Body, S: Supply>(
+        &mut self,
+        body: &B,
+        slot: &Slot,
+        stamp: Stamp,
+        state: State,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        let ahead = body.hash_ahead();
+        let records = body.records() as u32;
+        let units = units_of(body.bytes(), true);
+        let Some(locked) = slot.lock(state) else { return Ok(Admission::State) };
+        if locked.slot().producer() != stamp.producer {
+            return Ok(Admission::Producer);
+        }
+        let progress = locked.slot().progress();
+        if progress.expected != stamp.sequence {
+            return Ok(Admission::Sequence(progress));
+        }
+        let mut reservation = self.reserve(records, units, supply)?;
+        let place = reservation.place;
+        locked.slot().advance(Progress {
+            expected: progress.expected + u64::from(records),
+            last_position: self.tail.shape().position(place.units),
+            last_ms: now_ms,
+        });
+        // From here on the next batch of this producer may claim; its place is behind ours.
+        drop(locked);
+        let producer = Producer {
+            id: stamp.producer,
+            first_sequence: stamp.sequence,
+            epoch: stamp.epoch,
+            previous_position: progress.last_position,
+            transaction: 0,
+        };
+        let (header, hash) = self.write(&mut reservation, body, ahead, now_ms, Some(producer));
+        self.tail.publish(reservation.claim, place.units, &header, hash);
+        Ok(Admission::Appended(self.offsets(place.records, records)))
+    }
+}

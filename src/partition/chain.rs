@@ -1,0 +1,253 @@
+//! The segments of a partition: by number, by offset, by position; and how far they are visible.
+
+use super::state::locked;
+use crate::segment::{
+    file::{Segment, Spare},
+    scan::{Found, Frame, find},
+    tail::{Place, Tail},
+};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex},
+};
+
+/// Where a partition ends: all before is visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) position: u64,
+    pub(crate) offset: u64,
+}
+
+/// See the head of this file.
+pub(crate) struct Chain {
+    links: Mutex<Links>,
+}
+
+struct Links {
+    /// Leads to the first segment of this process's life.
+    root: Arc<Tail>,
+    /// Where the next segment file begins.
+    next_position: u64,
+    end_before: End,
+    /// Numbers without a gap: sealed ones first, then those that are appended to, then those that stand ready.
+    segments: VecDeque<Arc<Segment>>,
+    /// Dropped by retention, to be used again.
+    spares: Vec<Spare>,
+}
+
+/// What stands at the end of the chain, for the preparer.
+pub(crate) struct ChainEnd {
+    pub(crate) next_number: u64,
+    pub(crate) next_position: u64,
+    pub(crate) last_bytes: Option<u64>,
+    /// Segments that stand ready.
+    pub(crate) ready: usize,
+    /// Whether any segment was begun since the log was opened.
+    pub(crate) begun: bool,
+}
+
+/// A frame of an earlier time, and the segment that holds it.
+pub(crate) struct Located {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) frame: Frame,
+}
+
+/// What a position leads to.
+pub(crate) enum Lookup {
+    Found(Located),
+    /// No segment holds the position any more.
+    Trimmed,
+    /// Claimed and not yet published.
+    Unpublished,
+}
+
+impl Links {
+    /// Segments that were begun: all but those that stand ready at the end.
+    fn begun(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> + ExactSizeIterator {
+        let begun = self.segments.partition_point(|segment| segment.base_offset().is_some());
+        self.segments.iter().take(begun)
+    }
+
+    fn index_of(&self, number: u64) -> Option<usize> {
+        let first = self.segments.front()?.number();
+        usize::try_from(number.checked_sub(first)?).ok()
+    }
+}
+
+impl Chain {
+    pub(crate) fn new(segments: Vec<Arc<Segment>>, last_number: u64, next_position: u64, end: End) -> Self {
+        let base = segments.last().map_or(end.position, |segment| segment.shape().base_position);
+        let root = Arc::new(Tail::ended(last_number, base, end.position, end.offset));
+        let links = Links { root, next_position, end_before: end, segments: segments.into(), spares: Vec::new() };
+        Self { links: Mutex::new(links) }
+    }
+
+    /// The tail that a new handle starts at: the newest that was opened.
+    pub(crate) fn newest_tail(&self) -> Arc<Tail> {
+        let links = locked(&self.links);
+        let newest =
+            links.segments.iter().rev().filter_map(|segment| segment.tail()).find(|tail| tail.opened().is_some());
+        Arc::clone(newest.unwrap_or(&links.root))
+    }
+
+    /// The segment of that number, begun or not.
+    pub(crate) fn segment(&self, number: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        links.segments.get(links.index_of(number)?).cloned()
+    }
+
+    /// The first segment, if there is one that was begun.
+    pub(crate) fn first(&self) -> Option<Arc<Segment>> {
+        locked(&self.links).begun().next().cloned()
+    }
+
+    /// The segment that holds that offset or would be the next to hold it.
+    pub(crate) fn segment_with_offset(&self, offset: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        let after = links.segments.partition_point(|segment| segment.base_offset().is_some_and(|base| base <= offset));
+        // Segments without a record share their base offset with the next one: the first of them holds what is between.
+        links.segments.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// The segment whose file holds that position.
+    fn segment_with_position(&self, position: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        let after = links.segments.partition_point(|segment| segment.shape().base_position <= position);
+        links.segments.get(after.checked_sub(1)?).filter(|segment| position < segment.end_of_file()).cloned()
+    }
+
+    /// The frame at a position.
+    pub(crate) fn frame_at(&self, position: u64) -> io::Result<Lookup> {
+        let Some(segment) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
+        let unit = ((position - segment.shape().base_position) / 8) as usize;
+        let found = find(&segment.window()?, segment.shape(), unit);
+        Ok(match found {
+            Found::Frame(frame) => Lookup::Found(Located { segment, frame }),
+            _ => Lookup::Unpublished,
+        })
+    }
+
+    /// Offset of the first record that is kept.
+    pub(crate) fn start_offset(&self) -> u64 {
+        let links = locked(&self.links);
+        links.begun().next().and_then(|segment| segment.base_offset()).unwrap_or(links.end_before.offset)
+    }
+
+    /// Position of the first byte that is kept.
+    pub(crate) fn start_position(&self) -> u64 {
+        let links = locked(&self.links);
+        links.segments.front().map_or(links.next_position, |segment| segment.shape().base_position)
+    }
+
+    /// Where the visible prefix ends.
+    pub(crate) fn visible_end(&self) -> io::Result<End> {
+        // The begun segments that are not sealed, and the one before them: few, and walked without the lock.
+        let (end_before, open) = {
+            let links = locked(&self.links);
+            let mut open: Vec<_> = Vec::new();
+            for segment in links.begun().rev() {
+                open.push(Arc::clone(segment));
+                if segment.seal().is_some() {
+                    break;
+                }
+            }
+            (links.end_before, open)
+        };
+        let mut end = end_before;
+        for segment in open.iter().rev() {
+            let Some(base) = segment.base_offset() else { break };
+            let place = segment.visible()?;
+            end = End { position: segment.shape().position(place.units), offset: base + place.records };
+            if segment.seal().is_none() && place.units < segment.shape().capacity {
+                break;
+            }
+        }
+        Ok(end)
+    }
+
+    /// Position of the oldest frame that is claimed and not published.
+    pub(crate) fn oldest_open(&self) -> io::Result<Option<u64>> {
+        let end = self.visible_end()?;
+        let Some(segment) = self.segment_with_position(end.position) else { return Ok(None) };
+        let unit = ((end.position - segment.shape().base_position) / 8) as usize;
+        let claimed = segment.tail().is_some_and(|tail| tail.opened().is_some() && unit < tail.claimed());
+        Ok(claimed.then_some(end.position))
+    }
+
+    pub(crate) fn end(&self) -> ChainEnd {
+        let links = locked(&self.links);
+        let tail = links.segments.back().and_then(|segment| segment.tail()).unwrap_or(&links.root);
+        let begun = links.begun().len();
+        ChainEnd {
+            next_number: tail.shape().number + 1,
+            next_position: links.next_position,
+            last_bytes: links.segments.back().map(|segment| segment.bytes()),
+            ready: links.segments.len() - begun,
+            begun: links.begun().next_back().is_some_and(|segment| segment.tail().is_some()),
+        }
+    }
+
+    /// Puts a prepared segment at the end, where appenders will find it. Called by the one preparer.
+    pub(crate) fn push(&self, segment: Arc<Segment>) {
+        let mut links = locked(&self.links);
+        let before = links.segments.back().and_then(|segment| segment.tail()).unwrap_or(&links.root);
+        if let Some(tail) = segment.tail() {
+            before.link(Arc::clone(tail));
+        }
+        links.next_position = segment.end_of_file();
+        links.segments.push_back(segment);
+    }
+
+    /// All segments that were begun, oldest first.
+    pub(crate) fn begun(&self) -> Vec<Arc<Segment>> {
+        locked(&self.links).begun().cloned().collect()
+    }
+
+    /// Takes the segments that stand ready off the end, once nobody appends any more.
+    pub(crate) fn take_ready(&self) -> Vec<Arc<Segment>> {
+        let mut links = locked(&self.links);
+        let begun = links.begun().len();
+        links.segments.split_off(begun).into()
+    }
+
+    /// Takes the oldest segment off.
+    pub(crate) fn drop_first(&self) -> Option<Arc<Segment>> {
+        locked(&self.links).segments.pop_front()
+    }
+
+    /// Keeps memory and file of a dropped segment for another use; gives it back if there are enough.
+    pub(crate) fn put_spare(&self, spare: Spare, most: usize) -> Option<Spare> {
+        let mut links = locked(&self.links);
+        if links.spares.len() >= most {
+            return Some(spare);
+        }
+        links.spares.push(spare);
+        None
+    }
+
+    pub(crate) fn take_spare(&self, bytes: u64) -> Option<Spare> {
+        let mut links = locked(&self.links);
+        let at = links.spares.iter().position(|spare| spare.bytes == bytes)?;
+        Some(links.spares.swap_remove(at))
+    }
+
+    pub(crate) fn take_spares(&self) -> Vec<Spare> {
+        std::mem::take(&mut locked(&self.links).spares)
+    }
+
+    /// Segments, those of them that stand ready, and bytes of all.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let links = locked(&self.links);
+        let begun = links.begun().len();
+        let bytes = links.segments.iter().map(|segment| segment.bytes()).sum();
+        (begun as u64, (links.segments.len() - begun) as u64, bytes)
+    }
+}
+
+impl End {
+    /// The end of one segment, up to `place`.
+    pub(crate) fn of(segment: &Segment, base_offset: u64, place: Place) -> Self {
+        Self { position: segment.shape().position(place.units), offset: base_offset + place.records }
+    }
+}

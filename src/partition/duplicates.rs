@@ -1,0 +1,188 @@
+//! A sequence that is not the next one: a gap, an overlap, or a retry. The original of a retry is found however old it
+//! is, by walking the positions that each of a producer's frames has of the one before, from the slot's last, or from a
+//! snapshot that is nearer.
+
+use super::{
+    append::Offsets,
+    body::Body,
+    chain::{Located, Lookup},
+    state::{PartitionState, locked},
+};
+use crate::{
+    answer::Answer,
+    error::{AppendError, FetchError},
+    format::{batch::Records, frame::Kind, snapshot::Snapshot},
+    ids::{ProducerId, Progress},
+    sync::Backoff,
+};
+use std::fs::File;
+
+/// Steps back after which the snapshots are asked for a nearer start.
+const STEPS_BEFORE_SNAPSHOTS: u32 = 64;
+
+/// A frame of the producer that a retry meets.
+struct Original {
+    located: Located,
+    first_sequence: u64,
+    last_sequence: u64,
+    first_offset: u64,
+}
+
+impl PartitionState {
+    /// What `body` at `sequence` means to a producer that has come as far as `progress`, where `sequence` is not the one
+    /// that comes next. Nothing is written.
+    #[cold]
+    pub(crate) fn judge<B: Body>(
+        &self,
+        producer: ProducerId,
+        progress: Progress,
+        sequence: u64,
+        body: &B,
+    ) -> Result<Answer, AppendError> {
+        let expected = progress.expected;
+        if sequence > expected {
+            return Ok(Answer::OutOfOrder { expected });
+        }
+        let last = sequence + (body.records() as u64 - 1);
+        if last >= expected {
+            return Ok(Answer::Overlap { expected });
+        }
+        let Some(originals) = self.originals(producer, progress, sequence, last).map_err(AppendError::Original)? else {
+            return Ok(Answer::DuplicateTrimmed);
+        };
+        if !self.same_bytes(&originals, sequence, body).map_err(AppendError::Original)? {
+            return Ok(Answer::SequenceReused { expected });
+        }
+        let offset = |sequence: u64| {
+            let holder = originals.iter().find(|original| original.last_sequence >= sequence);
+            holder.map_or(0, |original| original.first_offset + (sequence - original.first_sequence))
+        };
+        let Offsets { first, last } = Offsets { first: offset(sequence), last: offset(last) };
+        Ok(Answer::Duplicate { first, last })
+    }
+
+    /// Offset of the producer's last record, if it is kept.
+    pub(crate) fn last_offset(&self, producer: ProducerId, progress: Progress) -> Result<Option<u64>, FetchError> {
+        let Some(last) = progress.expected.checked_sub(1) else { return Ok(None) };
+        let originals = self.originals(producer, progress, last, last)?;
+        Ok(originals
+            .and_then(|found| found.first().map(|original| original.first_offset + (last - original.first_sequence))))
+    }
+
+    /// The frames that hold the sequences from `first` to `last`, in order; none if one of them is no longer kept.
+    fn originals(
+        &self,
+        producer: ProducerId,
+        progress: Progress,
+        first: u64,
+        last: u64,
+    ) -> Result<Option<Vec<Original>>, FetchError> {
+        let mut originals = Vec::new();
+        let mut position = progress.last_position;
+        let mut steps = 0;
+        while position != 0 {
+            let Some(original) = self.original_at(producer, position)? else { return Ok(None) };
+            let previous = original.located.frame.header.producer.map_or(0, |producer| producer.previous_position);
+            let reached = original.first_sequence <= first;
+            let before = original.first_sequence;
+            if original.first_sequence <= last {
+                originals.push(original);
+            }
+            if reached {
+                originals.reverse();
+                return Ok(Some(originals));
+            }
+            steps += 1;
+            position = match steps {
+                STEPS_BEFORE_SNAPSHOTS => self.nearer(producer, last, before).unwrap_or(previous),
+                _ => previous,
+            };
+        }
+        Ok(None)
+    }
+
+    /// The producer's frame at a position, once it is published; none if it is no longer kept.
+    fn original_at(&self, producer: ProducerId, position: u64) -> Result<Option<Original>, FetchError> {
+        let mut backoff = Backoff::new();
+        let located = loop {
+            let lookup = self
+                .chain
+                .frame_at(position)
+                .map_err(|source| FetchError::Io { path: self.directory.clone(), source })?;
+            match lookup {
+                Lookup::Found(located) => break located,
+                Lookup::Trimmed => return Ok(None),
+                // A retry that overtook its original: the original's thread has claimed and is still copying. Its answer
+                // is ours.
+                Lookup::Unpublished => backoff.wait(),
+            }
+        };
+        let Located { segment, frame } = &located;
+        let corrupt = |reason| FetchError::Corrupt {
+            path: segment.path(),
+            at: frame.unit as u64 * 8,
+            offset: segment.base_offset().unwrap_or(0) + u64::from(frame.header.offset_delta),
+            reason,
+        };
+        let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+        if !segment.verifies(&window, frame) {
+            return Err(corrupt("the checksum does not agree"));
+        }
+        let Some(stored) = frame.header.producer.filter(|stored| stored.id == producer) else {
+            return Err(corrupt("a producer's batch was expected here"));
+        };
+        Ok(Some(Original {
+            first_sequence: stored.first_sequence,
+            last_sequence: stored.first_sequence + (u64::from(frame.header.records).max(1) - 1),
+            first_offset: segment.base_offset().unwrap_or(0) + u64::from(frame.header.offset_delta),
+            located,
+        }))
+    }
+
+    /// A position to go on from that is nearer to `sequence` than the frame with the sequence `before`.
+    fn nearer(&self, producer: ProducerId, sequence: u64, before: u64) -> Option<u64> {
+        let snapshots = locked(&self.snapshots).clone();
+        // The oldest snapshot that already knew the sequence is the nearest.
+        snapshots.iter().find_map(|snapshot| {
+            let entry = Snapshot::look_up(&File::open(&snapshot.path).ok()?, producer).ok()??;
+            let knew = entry.progress.expected > sequence && entry.progress.expected <= before;
+            (knew && entry.progress.last_position >= self.chain.start_position())
+                .then_some(entry.progress.last_position)
+        })
+    }
+
+    /// Whether a retry brings the bytes that are stored. Where it has the boundaries of one stored frame, its hash and
+    /// the stored header tell; else the records are compared.
+    fn same_bytes<B: Body>(&self, originals: &[Original], sequence: u64, body: &B) -> Result<bool, FetchError> {
+        if let [Original { located: Located { segment, frame }, first_sequence, .. }] = originals
+            && *first_sequence == sequence
+            && frame.header.records as usize == body.records()
+            && frame.header.kind == B::KIND
+        {
+            let agrees = || {
+                let shape = segment.shape();
+                frame.header.checksum(body.hash(), frame.position(shape), shape.salt) == frame.checksum
+            };
+            return Ok(frame.header.body_bytes as usize == body.bytes() && agrees());
+        }
+        let mut at = sequence;
+        for Original { located: Located { segment, frame }, first_sequence, .. } in originals {
+            let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+            let stored = segment.body(&window, frame);
+            let mut one = std::iter::once(stored);
+            let mut several = Records::new(stored);
+            let records: &mut dyn Iterator<Item = &[u8]> =
+                if frame.header.kind == Kind::Batch { &mut several } else { &mut one };
+            for (number, record) in records.enumerate() {
+                let index = (first_sequence + number as u64).checked_sub(sequence).map(|index| index as usize);
+                if let Some(index) = index.filter(|index| *index < body.records()) {
+                    if body.record(index) != record {
+                        return Ok(false);
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Ok(at - sequence == body.records() as u64)
+    }
+}

@@ -1,0 +1,40 @@
+//! One partition: an ordered chain of segments, and the producers' table in front of it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `append.rs`, `fill.rs` | the append path, whole |
+//! | `body.rs` | what is appended: a record, a gathered batch |
+//! | `slot.rs` | a producer's state in this partition |
+//! | `fence.rs` | from here on only a new epoch appends |
+//! | `duplicates.rs` | what a sequence that is not the next one means, and where its original lies |
+//! | `chain.rs` | the segments by number, offset and position; what is visible |
+//! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
+//! | `replay.rs` | the producers that a stretch of frames amounts to |
+//! | `recovery.rs` | all of the above from what is on disk |
+//! | `snapshots.rs` | the producers as of a sealed end, written beside the segments |
+
+pub(crate) mod append;
+pub(crate) mod body;
+#[cfg(not(loom))]
+pub(crate) mod chain;
+#[cfg(not(loom))]
+pub(crate) mod duplicates;
+pub(crate) mod fence;
+pub(crate) mod fill;
+#[cfg(not(loom))]
+pub(crate) mod preparer;
+#[cfg(not(loom))]
+pub(crate) mod recovery;
+#[cfg(not(loom))]
+pub(crate) mod replay;
+pub(crate) mod slot;
+#[cfg(not(loom))]
+pub(crate) mod snapshots;
+#[cfg(not(loom))]
+pub(crate) mod upkeep;
+
+#[cfg(not(loom))]
+pub(crate) use state::{Counters, PartitionState};
+
+#[cfg(not(loom))]
+mod state;

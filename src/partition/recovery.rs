@@ -1,0 +1,328 @@
+//! A partition from what is on disk, after a clean close or after the process was killed.
+//!
+//! 1. List the files, read the headers, put the segments in order: numbers leave no gap.
+//! 2. Sealed segments are as their seals say. The others were open: their frames are scanned and verified, and the first
+//!    one that is not whole ends the partition there. What stands behind it is dropped, also where it is whole, so that
+//!    every producer's order stays true (the prefix rule).
+//! 3. The end is sealed. Nothing is ever appended to a segment that was open before: its successor has another tag.
+//! 4. Producers: the newest valid snapshot, and the frames since.
+//!
+//! | found | taken for |
+//! |---|---|
+//! | a sealed segment, frames valid | its frames |
+//! | a sealed segment, a frame since the snapshot invalid | corruption: opening refuses and names the place |
+//! | an unsealed segment | its frames up to the first that is not valid |
+//! | segments behind one that ended early | dropped |
+//! | a `.ready` file without a valid START frame | prepared and not begun, or begun by a thread that was killed before it published anything visible: removed |
+//! | a `.ready` file with one | used, and not yet renamed |
+//! | a snapshot that is cut, flipped or foreign | ignored: the next older one and a longer replay serve |
+
+use super::{
+    chain::{Chain, End},
+    replay::{Replay, control_words},
+    snapshots::{SNAPSHOT, SnapshotFile, UNFINISHED, read, replay_segment},
+};
+use crate::{
+    error::{OpenError, io_at},
+    format::{
+        SEGMENT_HEADER_BYTES, VERSION,
+        control::Start,
+        files::Identity,
+        frame::Kind,
+        segment_header::{HEADER_BYTES, HeaderFault, Seal, SealReason, SegmentHeader},
+    },
+    segment::{
+        file::{READY, SPARE, Segment, USED},
+        scan::{Found, find},
+        tail::{FIRST_UNIT, Place},
+    },
+};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What recovery made of a partition's directory.
+pub(crate) struct Recovered {
+    pub(crate) chain: Chain,
+    pub(crate) replay: Replay,
+    pub(crate) snapshots: Vec<SnapshotFile>,
+}
+
+/// Files of a partition's directory, ascending by number.
+struct Listing {
+    segments: Vec<(u64, PathBuf)>,
+    ready: Vec<(u64, PathBuf)>,
+    snapshots: Vec<(u64, PathBuf)>,
+}
+
+fn list(directory: &Path) -> Result<Listing, OpenError> {
+    let mut listing = Listing { segments: Vec::new(), ready: Vec::new(), snapshots: Vec::new() };
+    for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
+        let path = entry.map_err(io_at("list", directory))?.path();
+        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or("");
+        if [UNFINISHED, SPARE].contains(&suffix) {
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+            continue;
+        }
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let Some(number) = number else { continue };
+        match suffix {
+            USED => listing.segments.push((number, path)),
+            READY => listing.ready.push((number, path)),
+            SNAPSHOT => listing.snapshots.push((number, path)),
+            _ => {}
+        }
+    }
+    listing.segments.sort();
+    listing.ready.sort();
+    listing.snapshots.sort();
+    Ok(listing)
+}
+
+/// Reads a segment's first block.
+fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Segment, OpenError> {
+    let file = File::open(path).map_err(io_at("open", path))?;
+    let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
+    let length = file.metadata().map_err(io_at("examine", path))?.len();
+    let mut block = [0; SEGMENT_HEADER_BYTES];
+    if length < block.len() as u64 {
+        return Err(foreign(format!("it has {length} bytes, and a segment has at least {}", block.len())));
+    }
+    file.read_exact_at(&mut block, 0).map_err(io_at("read", path))?;
+    let (bytes, _) = block.split_first_chunk::<HEADER_BYTES>().unwrap_or((&[0; HEADER_BYTES], &[]));
+    let header = SegmentHeader::decode(bytes).map_err(|fault| match fault {
+        HeaderFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}, and not as a segment does")),
+        HeaderFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
+        HeaderFault::Checksum => OpenError::Corrupt {
+            path: path.to_owned(),
+            at: 0,
+            reason: "the header's checksum does not agree".to_owned(),
+        },
+        HeaderFault::Value(name, value) => {
+            OpenError::Corrupt { path: path.to_owned(), at: 0, reason: format!("the header says {name} {value}") }
+        }
+    })?;
+    if (header.log, header.partition) != (identity.log, partition) {
+        return Err(foreign("it is of another log or partition".to_owned()));
+    }
+    if (header.number, header.bytes) != (number, length) {
+        return Err(OpenError::Corrupt {
+            path: path.to_owned(),
+            at: 0,
+            reason: format!(
+                "the header says segment {} of {} bytes, the file is segment {number} of {length} bytes",
+                header.number, header.bytes
+            ),
+        });
+    }
+    Ok(match Seal::newest(&block, &header) {
+        Some(seal) => Segment::sealed(path.to_owned(), header, seal),
+        None => Segment::unsealed(path.to_owned(), header),
+    })
+}
+
+/// The START frame of an unsealed segment, if it was begun.
+fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
+    let window = segment.window().map_err(io_at("map", segment.path()))?;
+    let Found::Frame(frame) = find(&window, segment.shape(), FIRST_UNIT) else { return Ok(None) };
+    if frame.header.kind != Kind::Start || !segment.verifies(&window, &frame) {
+        return Ok(None);
+    }
+    Ok(control_words(segment.body(&window, &frame)).map(Start::from_words))
+}
+
+/// Where a scan of an unsealed segment ended.
+struct Scanned {
+    end: Place,
+    latest_ms: u64,
+}
+
+/// Scans the valid frames of an unsealed segment into `replay`.
+fn scan(segment: &Segment, replay: &mut Replay) -> io::Result<Scanned> {
+    let window = segment.window()?;
+    let shape = *segment.shape();
+    let mut end = Place { records: 0, units: FIRST_UNIT };
+    let mut latest_ms = shape.prepared_ms;
+    loop {
+        match find(&window, &shape, end.units) {
+            Found::Frame(frame)
+                if u64::from(frame.header.offset_delta) == end.records && segment.verifies(&window, &frame) =>
+            {
+                replay.apply(&frame.header, segment.body(&window, &frame), frame.position(&shape), shape.prepared_ms);
+                end.units += frame.units;
+                end.records += u64::from(frame.header.records);
+                latest_ms = latest_ms.max(shape.prepared_ms + u64::from(frame.header.time_delta));
+            }
+            Found::Padding { units } => end.units += units,
+            Found::Frame(_) | Found::Nothing | Found::Invalid => return Ok(Scanned { end, latest_ms }),
+        }
+    }
+}
+
+/// The segments that were begun, in order, without those that stand ready, which are removed.
+fn begun_segments(listing: &Listing, identity: &Identity, partition: u32) -> Result<Vec<Segment>, OpenError> {
+    let mut segments = Vec::with_capacity(listing.segments.len() + 1);
+    for (number, path) in &listing.segments {
+        segments.push(open_segment(*number, path, identity, partition)?);
+    }
+    for (number, path) in &listing.ready {
+        // Whatever is wrong with a segment that was never begun, it holds nothing.
+        let opened = open_segment(*number, path, identity, partition).ok().filter(|segment| segment.seal().is_none());
+        match opened {
+            Some(segment) if start_of(&segment)?.is_some() => {
+                segment.rename_to_used().map_err(io_at("rename", path))?;
+                segments.push(segment);
+            }
+            _ => fs::remove_file(path).map_err(io_at("remove", path))?,
+        }
+    }
+    segments.sort_by_key(Segment::number);
+    for (before, after) in segments.iter().zip(segments.iter().skip(1)) {
+        if before.number() + 1 != after.number() {
+            return Err(OpenError::Corrupt {
+                path: after.path(),
+                at: 0,
+                reason: format!("segment {} is followed by segment {}", before.number(), after.number()),
+            });
+        }
+    }
+    Ok(segments)
+}
+
+/// Where a replay begins: the segment that a snapshot stands behind, the end there, and the producers as of it.
+struct Begin {
+    covered: u64,
+    end: End,
+    replay: Replay,
+}
+
+/// The newest snapshot that fits the segments, and all that might help to find old retries.
+fn usable_snapshot(
+    listing: &Listing,
+    segments: &[Segment],
+    identity: &Identity,
+    partition: u32,
+    internal: bool,
+) -> (Option<Begin>, Vec<SnapshotFile>) {
+    let first = segments.first().map(Segment::number);
+    let mut newest = None;
+    let mut kept = Vec::new();
+    for (number, path) in listing.snapshots.iter().rev() {
+        let Ok(snapshot) = read(path, identity.log, partition) else { continue };
+        let header = snapshot.header;
+        // A snapshot stands at the end of a sealed segment, of one that is here or of the last one that was dropped.
+        let stands = header.segment == *number
+            && match (first, segments.iter().find(|segment| segment.number() == *number)) {
+                (_, Some(segment)) => segment
+                    .seal()
+                    .is_some_and(|seal| segment.shape().position(seal.end_units as usize) == header.end_position),
+                (Some(first), None) => newest.is_some() || header.segment + 1 == first,
+                (None, None) => true,
+            };
+        if !stands {
+            continue;
+        }
+        let file = SnapshotFile { path: path.clone(), segment: header.segment, end_position: header.end_position };
+        kept.push(file);
+        if newest.is_none() {
+            let end = End { position: header.end_position, offset: header.end_offset };
+            newest = Some(Begin { covered: *number, end, replay: Replay::from_snapshot(&snapshot, internal) });
+        }
+    }
+    kept.reverse();
+    (newest, kept)
+}
+
+/// Recovers the partition in `directory`.
+pub(crate) fn recover(
+    directory: &Path,
+    identity: &Identity,
+    partition: u32,
+    internal: bool,
+) -> Result<Recovered, OpenError> {
+    let listing = list(directory)?;
+    let mut segments = begun_segments(&listing, identity, partition)?;
+    let (newest, snapshots) = usable_snapshot(&listing, &segments, identity, partition, internal);
+    let begin = newest.unwrap_or_else(|| Begin {
+        covered: 0,
+        end: End { position: 0, offset: 0 },
+        replay: Replay::new(internal),
+    });
+    let Begin { covered, mut end, mut replay } = begin;
+    if let Some(first) = segments.first()
+        && first.number() > covered + 1
+    {
+        return Err(OpenError::Corrupt {
+            path: first.path(),
+            at: 0,
+            reason: format!("segments before {} are gone, and no valid snapshot stands for them", first.number()),
+        });
+    }
+
+    let mut kept = Vec::with_capacity(segments.len());
+    let mut rest = segments.drain(..);
+    let mut before: Option<End> = None;
+    let mut ended_early = false;
+    for segment in rest.by_ref() {
+        let path = segment.path();
+        let base_offset = match segment.seal() {
+            Some(seal) => seal.base_offset,
+            None => match start_of(&segment)? {
+                Some(start) => start.base_offset,
+                None => {
+                    // Begun by no frame that counts: like one that stands ready.
+                    fs::remove_file(&path).map_err(io_at("remove", &path))?;
+                    ended_early = true;
+                    break;
+                }
+            },
+        };
+        if let Some(before) = before.filter(|before| before.offset != base_offset) {
+            return Err(OpenError::Corrupt {
+                path,
+                at: SEGMENT_HEADER_BYTES as u64,
+                reason: format!(
+                    "it begins at offset {base_offset}, and the segment before it ends at {}",
+                    before.offset
+                ),
+            });
+        }
+        let place = match segment.seal() {
+            Some(seal) => {
+                if segment.number() > covered {
+                    replay_segment(&mut replay, &segment)?;
+                }
+                Place { records: seal.records, units: seal.end_units as usize }
+            }
+            None => {
+                let Scanned { end, latest_ms } = scan(&segment, &mut replay).map_err(io_at("map", &path))?;
+                let full = end.units == segment.shape().capacity;
+                let reason = if full { SealReason::Full } else { SealReason::Recovered };
+                segment.write_seal(end, base_offset, latest_ms, reason).map_err(io_at("seal", &path))?;
+                ended_early = !full;
+                end
+            }
+        };
+        end = End::of(&segment, base_offset, place);
+        before = Some(end);
+        kept.push(Arc::new(segment));
+        if ended_early {
+            break;
+        }
+    }
+    // Behind an early end nothing counts.
+    for segment in rest {
+        if !ended_early {
+            break;
+        }
+        let path = segment.path();
+        fs::remove_file(&path).map_err(io_at("remove", &path))?;
+    }
+    let last_number = kept.last().map_or(covered, |segment| segment.number());
+    let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
+    Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots })
+}

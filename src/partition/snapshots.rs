@@ -1,0 +1,145 @@
+//! Snapshots: the producers as of a sealed segment's end, written in the background beside the segments.
+//!
+//! A snapshot is the one before it plus a replay of the segments since, so it holds exactly what reopening would find,
+//! and nothing of what has been appended meanwhile. It is synced before it gets its name, and its name is synced before
+//! anything that it replaces is dropped.
+
+use super::{
+    replay::Replay,
+    state::{PartitionState, locked},
+};
+use crate::{
+    error::{OpenError, io_at},
+    format::snapshot::{Snapshot, SnapshotHeader},
+    segment::{
+        file::{Segment, file_name},
+        scan::{Found, find},
+        tail::FIRST_UNIT,
+    },
+};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Suffix of a snapshot.
+pub(crate) const SNAPSHOT: &str = "snapshot";
+/// Suffix of a file that is being written.
+pub(crate) const UNFINISHED: &str = "tmp";
+
+/// A snapshot that is on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotFile {
+    pub(crate) path: PathBuf,
+    /// The segment at whose end it stands.
+    pub(crate) segment: u64,
+    pub(crate) end_position: u64,
+}
+
+/// Writes a file so that it is there whole or not at all, and is there to stay.
+pub(crate) fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, OpenError> {
+    let path = directory.join(name);
+    let unfinished = path.with_extension(UNFINISHED);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(io_at("write", &path))?;
+    Ok(path)
+}
+
+/// Replays all frames of a sealed segment.
+pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(), OpenError> {
+    let window = segment.window().map_err(io_at("map", segment.path()))?;
+    let mut unit = FIRST_UNIT;
+    while unit < segment.limit() {
+        match find(&window, segment.shape(), unit) {
+            Found::Frame(frame) if segment.verifies(&window, &frame) => {
+                let shape = segment.shape();
+                replay.apply(&frame.header, segment.body(&window, &frame), frame.position(shape), shape.prepared_ms);
+                unit += frame.units;
+            }
+            Found::Padding { units } => unit += units,
+            Found::Frame(_) | Found::Nothing | Found::Invalid => {
+                return Err(OpenError::Corrupt {
+                    path: segment.path(),
+                    at: unit as u64 * 8,
+                    reason: "a sealed segment has no valid frame here".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a snapshot file and checks that it is of this partition.
+pub(crate) fn read(path: &Path, log: u128, partition: u32) -> Result<Snapshot, String> {
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let snapshot = Snapshot::decode(&bytes)?;
+    if (snapshot.header.log, snapshot.header.partition) != (log, partition) {
+        return Err("it is of another partition".to_owned());
+    }
+    Ok(snapshot)
+}
+
+impl PartitionState {
+    /// Position up to which the newest snapshot goes; 0 if there is none.
+    pub(crate) fn snapshot_position(&self) -> u64 {
+        locked(&self.snapshots).last().map_or(0, |snapshot| snapshot.end_position)
+    }
+
+    /// Writes a snapshot as of the end of the newest segment in the sealed prefix of the chain, if that is news.
+    pub(crate) fn write_snapshot(&self) -> Result<bool, OpenError> {
+        let newest = locked(&self.snapshots).last().cloned();
+        let since = newest.as_ref().map_or(0, |snapshot| snapshot.segment);
+        let segments: Vec<Arc<Segment>> = self
+            .chain
+            .begun()
+            .into_iter()
+            .skip_while(|segment| segment.number() <= since)
+            .take_while(|segment| segment.seal().is_some())
+            .collect();
+        let Some((last, seal)) = segments.last().and_then(|segment| Some((segment, segment.seal()?))) else {
+            return Ok(false);
+        };
+        let mut replay = match &newest {
+            None => Replay::new(self.is_internal()),
+            Some(file) => {
+                let snapshot = read(&file.path, self.identity.log, self.number)
+                    .map_err(|reason| OpenError::Corrupt { path: file.path.clone(), at: 0, reason })?;
+                Replay::from_snapshot(&snapshot, self.is_internal())
+            }
+        };
+        for segment in &segments {
+            replay_segment(&mut replay, segment)?;
+        }
+        let header = SnapshotHeader {
+            log: self.identity.log,
+            partition: self.number,
+            segment: last.number(),
+            end_position: last.shape().position(seal.end_units as usize),
+            end_offset: seal.base_offset + seal.records,
+        };
+        let bytes = replay.into_snapshot(header).encode();
+        let path = write_durably(&self.directory, &file_name(last.number(), SNAPSHOT), &bytes)?;
+        locked(&self.snapshots).push(SnapshotFile { path, segment: header.segment, end_position: header.end_position });
+        Self::count(&self.counters.snapshots);
+        Ok(true)
+    }
+
+    /// Removes snapshots that no longer help: all but the newest two whose segments retention has dropped.
+    pub(crate) fn drop_snapshots(&self) {
+        let start = self.chain.start_position();
+        let mut snapshots = locked(&self.snapshots);
+        while snapshots.len() > 2 && snapshots.first().is_some_and(|oldest| oldest.end_position <= start) {
+            let oldest = snapshots.remove(0);
+            // A snapshot that stays is found again by the next reopening, and is of no harm.
+            let _ = fs::remove_file(oldest.path);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What happens to segments behind the appenders, by one thread: renamed when begun, sealed when full, snapshots written,
+//! dropped when they need not be kept.
+
+use super::state::PartitionState;
+use crate::{
+    error::{OpenError, io_at},
+    format::segment_header::SealReason,
+    segment::file::Segment,
+};
+use std::{fs, sync::Arc};
+
+/// A segment is closed when it is this old, so that the milliseconds since its preparation fit a frame's 32 bits.
+const AGE_MAX_MS: u64 = 1 << 31;
+
+impl PartitionState {
+    /// One round. What fails is tried again in the next; what an appender or a reader needs does not depend on it.
+    pub(crate) fn upkeep(&self, now_ms: u64) {
+        let begun = self.chain.begun();
+        for segment in begun.iter().filter(|segment| segment.seal().is_none()) {
+            if segment.rename_to_used().is_err() {
+                return;
+            }
+            if now_ms.saturating_sub(segment.shape().prepared_ms) > AGE_MAX_MS
+                && let Some(tail) = segment.tail()
+            {
+                // A claim larger than what is left closes the segment.
+                let _too_large = tail.claim(0, tail.shape().capacity);
+            }
+            if !segment.is_full() || self.seal(segment, SealReason::Full).is_err() {
+                break;
+            }
+        }
+        let _ = self.snapshot_if_due();
+        let _ = self.drop_what_need_not_be_kept(now_ms);
+    }
+
+    fn seal(&self, segment: &Segment, reason: SealReason) -> Result<(), OpenError> {
+        let seal = || {
+            let Some(base_offset) = segment.base_offset() else { return Ok(()) };
+            segment.write_seal(segment.visible()?, base_offset, segment.latest_ms()?, reason)
+        };
+        seal().map_err(io_at("seal", segment.path()))
+    }
+
+    fn sealed_end(&self) -> u64 {
+        let begun = self.chain.begun();
+        let last = begun.iter().take_while(|segment| segment.seal().is_some()).last();
+        last.map_or(0, |segment| segment.end_of_file())
+    }
+
+    /// Writes a snapshot when more was appended since the last one than a replay should have to read, and than the
+    /// snapshot itself is long.
+    fn snapshot_if_due(&self) -> Result<(), OpenError> {
+        let newest = super::state::locked(&self.snapshots).last().cloned();
+        let (position, bytes) = match newest {
+            Some(file) => (file.end_position, fs::metadata(&file.path).map_or(0, |file| file.len())),
+            None => (0, 0),
+        };
+        if self.sealed_end().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes) {
+            self.write_snapshot()?;
+        }
+        Ok(())
+    }
+
+    fn drop_what_need_not_be_kept(&self, now_ms: u64) -> Result<(), OpenError> {
+        loop {
+            let begun = self.chain.begun();
+            // The segment in use stays, and so does one that is not sealed.
+            let [first, others @ ..] = begun.as_slice() else { return Ok(()) };
+            let Some(seal) = first.seal().filter(|_| !others.is_empty()) else { return Ok(()) };
+            let in_use = begun.last().map_or(0, |segment| segment.bytes());
+            let others_bytes = others.iter().map(|segment| segment.bytes()).sum::<u64>() - in_use;
+            let by_bytes = self.options.retention_bytes.is_some_and(|limit| others_bytes >= limit);
+            let by_age = self
+                .options
+                .retention_age
+                .is_some_and(|age| u128::from(now_ms.saturating_sub(seal.latest_ms)) > age.as_millis());
+            if !by_bytes && !by_age {
+                return Ok(());
+            }
+            // Producers' states must outlive the frames they came from.
+            if self.snapshot_position() < first.shape().position(seal.end_units as usize) {
+                self.write_snapshot()?;
+                if self.snapshot_position() < first.shape().position(seal.end_units as usize) {
+                    return Ok(());
+                }
+            }
+            drop(begun);
+            self.drop_first_segment()?;
+            self.drop_snapshots();
+        }
+    }
+
+    /// Takes the first segment off the chain, for another use if nobody reads it.
+    fn drop_first_segment(&self) -> Result<(), OpenError> {
+        let Some(segment) = self.chain.drop_first() else { return Ok(()) };
+        Self::count(&self.counters.dropped);
+        let path = segment.path();
+        let usable = self.options.recycle && segment.bytes() == self.options.segment_bytes;
+        let spare = if usable { Arc::try_unwrap(segment).ok().and_then(Segment::into_spare) } else { None };
+        let unused = match spare {
+            None => Some(path),
+            Some(spare) => {
+                self.chain.put_spare(spare, self.options.segments_ahead as usize).map(|spare| spare.path.clone())
+            }
+        };
+        match unused {
+            // Readers of this process keep the mapping, and with it the bytes, for as long as they need them.
+            Some(path) => fs::remove_file(&path).map_err(io_at("remove", &path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Seals everything, once nobody appends any more, so that reopening need not look at a frame.
+    pub(crate) fn close(&self) -> Result<(), OpenError> {
+        for ready in self.chain.take_ready() {
+            let path = ready.path();
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+        }
+        for spare in self.chain.take_spares() {
+            fs::remove_file(&spare.path).map_err(io_at("remove", &spare.path))?;
+        }
+        for segment in self.chain.begun().iter().filter(|segment| segment.seal().is_none()) {
+            segment.rename_to_used().map_err(io_at("rename", segment.path()))?;
+            let reason = if segment.is_full() { SealReason::Full } else { SealReason::Closed };
+            self.seal(segment, reason)?;
+        }
+        self.write_snapshot()?;
+        self.drop_snapshots();
+        Ok(())
+    }
+}

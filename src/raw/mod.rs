@@ -1,0 +1,19 @@
+//! Everything `unsafe` that touches memory or the kernel, behind types whose use is safe.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `window.rs` | the bytes of a segment: publication words, exclusive claims, published slices |
+//! | `mapping.rs` | who owns those bytes: a mapped file |
+//! | `link.rs` | a pointer to the successor that is set once |
+//! | `table.rs` | a large array of zeroed slots, touched only where used |
+//! | `sys.rs` | the few system calls that std does not offer |
+
+pub(crate) mod link;
+#[cfg(not(loom))]
+pub(crate) mod mapping;
+#[cfg(not(loom))]
+pub(crate) mod sys;
+#[cfg(not(loom))]
+pub(crate) mod table;
+#[cfg_attr(loom, path = "window_loom.rs")]
+pub(crate) mod window;

@@ -1,0 +1,334 @@
+//! A segment as a file: prepared, mapped, sealed, read.
+
+use super::{
+    Shape,
+    index::Index,
+    scan::{Frame, Visible},
+    tail::{FIRST_UNIT, Place, Tail},
+};
+use crate::{
+    format::{
+        SEGMENT_HEADER_BYTES,
+        segment_header::{Seal, SealReason, SegmentHeader},
+    },
+    raw::{mapping::Mapping, sys, window::Window},
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// A segment's name in its partition's directory.
+pub(crate) fn file_name(number: u64, suffix: &str) -> String {
+    format!("{number:016}.{suffix}")
+}
+
+/// Suffix of a segment that holds frames.
+pub(crate) const USED: &str = "seg";
+/// Suffix of a segment that is prepared and not begun.
+pub(crate) const READY: &str = "ready";
+/// Suffix of a segment that was dropped, and waits to be used again. Of no meaning to a reopening, which removes it.
+pub(crate) const SPARE: &str = "spare";
+
+/// One segment of a partition. Readers and slices keep it, and its mapping, alive.
+pub(crate) struct Segment {
+    header: SegmentHeader,
+    shape: Shape,
+    path: Mutex<PathBuf>,
+    mapping: OnceLock<Mapping>,
+    /// Where frames are claimed, if this process prepared the segment.
+    tail: Option<Arc<Tail>>,
+    visible: Visible,
+    seal: OnceLock<Seal>,
+    /// Units before which every frame's checksum has been compared by a reader. Raised by readers that verify once.
+    verified: AtomicUsize,
+    index: Mutex<Index>,
+}
+
+/// Memory and file of a segment that was dropped, to be used again.
+pub(crate) struct Spare {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    mapping: Mapping,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Segment {
+    /// Allocates, maps and touches a segment file, or makes one of a spare. No store into it will fault or fail.
+    pub(crate) fn prepare(directory: &Path, header: SegmentHeader, spare: Option<Spare>) -> io::Result<Self> {
+        let path = directory.join(file_name(header.number, READY));
+        let prepared = Self::allocate(&path, &header, spare);
+        if prepared.is_err() {
+            // Half a file is of no use to anyone, and its room may be what is missing.
+            let _ = fs::remove_file(&path);
+        }
+        let mapping = prepared?;
+        let shape = Shape::of(&header);
+        // SAFETY: the segment owns the mapping. Claims through this window come from the tail alone, which keeps the rules
+        // of `tail.rs`: a segment with an unpublished claim is not sealed, and only sealed segments are dropped.
+        let window = unsafe { mapping.window() };
+        Ok(Self {
+            header,
+            shape,
+            path: Mutex::new(path),
+            mapping: OnceLock::from(mapping),
+            tail: Some(Arc::new(Tail::prepared(shape, window))),
+            visible: Visible::none(),
+            seal: OnceLock::new(),
+            verified: AtomicUsize::new(0),
+            index: Mutex::new(Index::new()),
+        })
+    }
+
+    fn allocate(path: &Path, header: &SegmentHeader, spare: Option<Spare>) -> io::Result<Mapping> {
+        let first_block = || {
+            // The whole first block: a seal of the file's earlier use must not outlive it.
+            let mut block = [0; SEGMENT_HEADER_BYTES];
+            let bytes = header.encode();
+            block[..bytes.len()].copy_from_slice(&bytes);
+            block
+        };
+        let mapping = match spare {
+            Some(spare) => {
+                fs::rename(&spare.path, path)?;
+                OpenOptions::new().write(true).open(path)?.write_all_at(&first_block(), 0)?;
+                spare.mapping
+            }
+            None => {
+                let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+                // Blocks before anything is mapped: a full disk is an error here, and never a signal at a store.
+                sys::allocate(&file, header.bytes)?;
+                file.write_all_at(&first_block(), 0)?;
+                Mapping::writable(&file, header.bytes)?
+            }
+        };
+        mapping.populate_for_writing()?;
+        Ok(mapping)
+    }
+
+    /// A segment that was used before this process opened the log, with the seal that ends it.
+    pub(crate) fn sealed(path: PathBuf, header: SegmentHeader, seal: Seal) -> Self {
+        Self { seal: OnceLock::from(seal), ..Self::unsealed(path, header) }
+    }
+
+    /// A segment that was used before this process opened the log, and whose end is not yet known.
+    pub(crate) fn unsealed(path: PathBuf, header: SegmentHeader) -> Self {
+        Self {
+            header,
+            shape: Shape::of(&header),
+            path: Mutex::new(path),
+            mapping: OnceLock::new(),
+            tail: None,
+            visible: Visible::none(),
+            seal: OnceLock::new(),
+            verified: AtomicUsize::new(0),
+            index: Mutex::new(Index::new()),
+        }
+    }
+
+    pub(crate) const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.shape.number
+    }
+
+    /// Bytes of the file.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.header.bytes
+    }
+
+    /// Position behind the file's last byte.
+    pub(crate) const fn end_of_file(&self) -> u64 {
+        self.header.base_position + self.header.bytes
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        locked(&self.path).clone()
+    }
+
+    pub(crate) fn tail(&self) -> Option<&Arc<Tail>> {
+        self.tail.as_ref()
+    }
+
+    pub(crate) fn seal(&self) -> Option<&Seal> {
+        self.seal.get()
+    }
+
+    /// Offset of the first record; none while the segment stands ready.
+    pub(crate) fn base_offset(&self) -> Option<u64> {
+        match (self.seal.get(), &self.tail) {
+            (Some(seal), _) => Some(seal.base_offset),
+            (None, Some(tail)) => tail.opened(),
+            (None, None) => None,
+        }
+    }
+
+    /// The window for reading, mapping the file if nobody has.
+    pub(crate) fn window(&self) -> io::Result<Window> {
+        let mapping = match self.mapping.get() {
+            Some(mapping) => mapping,
+            None => {
+                let file = File::open(self.path())?;
+                let mapping = Mapping::readable(&file, self.header.bytes)?;
+                self.mapping.get_or_init(|| mapping)
+            }
+        };
+        // SAFETY: this segment owns the mapping and outlives what is read through it: readers and slices hold the segment
+        // by reference count. Nothing is claimed through a window that `prepare` did not give to a tail.
+        Ok(unsafe { mapping.window() })
+    }
+
+    /// Units behind which there is no frame of this segment, whatever the bytes there look like.
+    pub(crate) fn limit(&self) -> usize {
+        self.seal.get().map_or(self.shape.capacity, |seal| seal.end_units as usize)
+    }
+
+    /// How far the frames are published without a gap.
+    pub(crate) fn visible(&self) -> io::Result<Place> {
+        match self.seal.get() {
+            Some(seal) => Ok(Place { records: seal.records, units: seal.end_units as usize }),
+            None => Ok(self.visible.walk(&self.window()?, &self.shape)),
+        }
+    }
+
+    /// Whether every unit is part of a published frame or of padding.
+    pub(crate) fn is_full(&self) -> bool {
+        self.seal.get().is_some() || self.visible().is_ok_and(|place| place.units == self.shape.capacity)
+    }
+
+    /// Bytes of a frame's body. The frame must have been found in this segment.
+    #[inline]
+    pub(crate) fn body<'a>(&'a self, window: &Window, frame: &Frame) -> &'a [u8] {
+        // SAFETY: a `Frame` is only made by `scan::find`, which loaded the word that publishes these bytes; the mapping
+        // lives as long as this segment is borrowed.
+        unsafe { window.slice(frame.body_at(), frame.header.body_bytes as usize) }
+    }
+
+    /// Where a slice of a frame's body, got from `body`, lies in the file.
+    pub(crate) fn position_in_file(&self, body: &[u8]) -> usize {
+        let base = self.mapping.get().map_or(0, |mapping| mapping.address());
+        body.as_ptr().addr() - base
+    }
+
+    /// Bytes that `position_in_file` has placed.
+    pub(crate) fn published(&self, at: usize, bytes: usize) -> &[u8] {
+        let Some(mapping) = self.mapping.get() else { return &[] };
+        // SAFETY: the mapping is never replaced, and lives as long as this segment is borrowed.
+        let window = unsafe { mapping.window() };
+        // SAFETY: `at` came from a slice of published bytes of this very mapping; as above.
+        unsafe { window.slice(at, bytes) }
+    }
+
+    /// Whether a frame's checksum agrees with its bytes. The body of a void frame is nobody's.
+    #[inline]
+    pub(crate) fn verifies(&self, window: &Window, frame: &Frame) -> bool {
+        let hash = match frame.header.kind {
+            crate::format::frame::Kind::Void => 0,
+            _ => xxhash_rust::xxh3::xxh3_64(self.body(window, frame)),
+        };
+        frame.header.checksum(hash, frame.position(&self.shape), self.shape.salt) == frame.checksum
+    }
+
+    /// Whether a frame was verified by an earlier reader.
+    #[inline]
+    pub(crate) fn was_verified(&self, frame: &Frame) -> bool {
+        // Relaxed: the mark says something of bytes that were published long before, and publishes nothing itself.
+        frame.unit < self.verified.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a frame was verified. The mark moves only over frames without a gap.
+    #[inline]
+    pub(crate) fn note_verified(&self, frame: &Frame) {
+        if self.verified.load(Ordering::Relaxed).max(FIRST_UNIT) >= frame.unit {
+            self.verified.fetch_max(frame.unit + frame.units, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks a place up in the index, after scanning what has come since the last look.
+    pub(crate) fn seek(&self, floor: impl FnOnce(&Index) -> Place) -> io::Result<Place> {
+        let window = self.window()?;
+        let mut index = locked(&self.index);
+        index.extend(&window, &self.shape, self.limit());
+        Ok(floor(&index))
+    }
+
+    /// Time of the latest record.
+    pub(crate) fn latest_ms(&self) -> io::Result<u64> {
+        if let Some(seal) = self.seal.get() {
+            return Ok(seal.latest_ms);
+        }
+        let window = self.window()?;
+        let mut index = locked(&self.index);
+        index.extend(&window, &self.shape, self.limit());
+        Ok(self.shape.prepared_ms + u64::from(index.latest()))
+    }
+
+    /// Ends the segment at `end`, for good.
+    pub(crate) fn write_seal(
+        &self,
+        end: Place,
+        base_offset: u64,
+        latest_ms: u64,
+        reason: SealReason,
+    ) -> io::Result<()> {
+        let seal =
+            Seal { generation: 1, end_units: end.units as u64, records: end.records, base_offset, latest_ms, reason };
+        let file = OpenOptions::new().write(true).open(self.path())?;
+        file.write_all_at(&seal.encode(self.shape.salt), seal.slot() as u64)?;
+        if reason != SealReason::Full {
+            file.sync_data()?;
+            // What is behind the end will never be used. Whole blocks of it go back to the file system; where that cannot
+            // be done it stays allocated, which harms nothing.
+            let from = (end.units as u64 * 8).next_multiple_of(4096);
+            let _ = sys::punch(&file, from, self.header.bytes);
+        }
+        let _ = self.seal.set(seal);
+        Ok(())
+    }
+
+    /// Gives the file the name of a segment that holds frames, if it does not have it.
+    pub(crate) fn rename_to_used(&self) -> io::Result<()> {
+        let mut path = locked(&self.path);
+        let used = path.with_file_name(file_name(self.number(), USED));
+        if *path != used {
+            fs::rename(&*path, &used)?;
+            *path = used;
+        }
+        Ok(())
+    }
+
+    /// Waits until the frames below `units` are on the device.
+    pub(crate) fn sync(&self, units: usize) -> io::Result<()> {
+        match self.mapping.get() {
+            Some(mapping) => mapping.sync(0, (units * 8).min(self.header.bytes as usize)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a segment that nobody else holds apart, for another use.
+    pub(crate) fn into_spare(self) -> Option<Spare> {
+        let path = self.path.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let file = File::open(&path).ok()?;
+        // A reader in another process holds a shared lock on the segment it reads.
+        if !sys::try_lock_exclusive(&file).ok()? {
+            return None;
+        }
+        sys::unlock(&file).ok()?;
+        // A mapping made for reading cannot be appended to.
+        self.tail.is_some().then_some(())?;
+        let spare = path.with_extension(SPARE);
+        fs::rename(&path, &spare).ok()?;
+        Some(Spare { path: spare, bytes: self.header.bytes, mapping: self.mapping.into_inner()? })
+    }
+}

@@ -1,0 +1,300 @@
+//! The tail of a segment: claim space, publish a frame, step to the next segment.
+//!
+//! ```text
+//!   published           claimed, being written      free
+//! |--F0--|--F1--|-----------C2-----------|--F3--|............|
+//!                                               ^ word: records (28) : units (36)
+//! ```
+//!
+//! 1. One `fetch_add` gives a claim its place and its offsets. What lies inside of the segment is the claimer's alone
+//!    until it publishes. Claims are disjoint because additions to one word are.
+//! 2. A claim that does not fit is given up. Exactly one of those begins inside of the segment or at its end: that
+//!    thread fills the rest with padding and stores where the frames ended (`closed`).
+//! 3. From then on any thread completes the step: it takes the linked successor and gives it its base offset with one
+//!    compare-and-swap. Who wins writes the START frame, which nobody else has to wait for to claim behind it.
+//! 4. A tail lives on the heap, apart from its memory, and is never used twice. A thread that comes late, to a segment
+//!    that is long gone, adds to the tail's word, does not fit, and follows the link: it never touches the memory.
+//! 5. So a claim keeps its segment: while one is unpublished the segment is not visible to its end, and only segments
+//!    that are (and are sealed) are ever dropped or recycled.
+//!
+//! The word's lower half overshoots by one frame for every appender that comes late; 36 bits hold the largest segment
+//! and 32,000 appenders with the largest frame (`APPENDERS_MAX`). Its upper half may wrap in an overshoot, which harms
+//! nothing: only counts of claims that fitted are used, and those are below 2^28 because each record takes 4 bytes.
+
+use super::Shape;
+use crate::{
+    format::{
+        FRAME_BYTES_MAX, FRAME_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES,
+        control::{CONTROL_BYTES, Start},
+        frame::{CHECKSUM_AT, Header, Kind, Publication, units_of},
+    },
+    raw::{
+        link::Link,
+        window::{Claim, Window},
+    },
+    sync::{Arc, AtomicU64, Ordering},
+};
+use crossbeam_utils::CachePadded;
+use xxhash_rust::xxh3::xxh3_64;
+
+const UNITS_BITS: u32 = 36;
+const UNITS_MASK: u64 = (1 << UNITS_BITS) - 1;
+
+/// Most handles that may append to one partition at the same time.
+pub(crate) const APPENDERS_MAX: u64 = 32_000;
+
+const _: () = assert!(SEGMENT_BYTES_MAX / 8 + APPENDERS_MAX * (FRAME_BYTES_MAX as u64 / 8) < 1 << UNITS_BITS);
+
+/// The first unit behind a segment's header. A model's segment has no header.
+pub(crate) const FIRST_UNIT: usize = if cfg!(loom) { 0 } else { SEGMENT_HEADER_BYTES / 8 };
+
+/// Units of the START frame.
+pub(crate) const START_UNITS: usize = units_of(CONTROL_BYTES, false);
+
+/// A segment that has no base offset yet.
+const NOT_OPENED: u64 = u64::MAX;
+/// A segment that still takes claims.
+const NOT_CLOSED: u64 = u64::MAX;
+
+/// A number of records and of units, in one word: a place in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Records before this place.
+    pub(crate) records: u64,
+    /// Units before this place, from the start of the file.
+    pub(crate) units: usize,
+}
+
+impl Place {
+    /// Behind the START frame.
+    pub(crate) const FIRST: Self = Self { records: 0, units: FIRST_UNIT + START_UNITS };
+
+    #[inline]
+    pub(crate) const fn pack(self) -> u64 {
+        self.records << UNITS_BITS | self.units as u64
+    }
+
+    #[inline]
+    pub(crate) const fn unpack(word: u64) -> Self {
+        Self { records: word >> UNITS_BITS, units: (word & UNITS_MASK) as usize }
+    }
+}
+
+/// Where frames are claimed.
+pub(crate) struct Tail {
+    /// The next claim's place. Added to by every appender and by no one else; read by `claimed`. On its own cache line.
+    word: CachePadded<AtomicU64>,
+    shape: Shape,
+    window: Window,
+    /// Offset of the first record, or `NOT_OPENED`. Set once, by whoever completes the step to this segment; read by
+    /// that step, and afterwards by everyone.
+    base_offset: AtomicU64,
+    /// Where the frames ended, packed, or `NOT_CLOSED`. Written once by the thread whose claim crossed the end; read by
+    /// whoever completes the step to the successor.
+    closed: AtomicU64,
+    /// The next segment's tail, linked by the preparer.
+    next: Link<Self>,
+}
+
+/// Space claimed at a place.
+pub(crate) struct Reservation {
+    pub(crate) claim: Claim,
+    pub(crate) place: Place,
+}
+
+impl Tail {
+    /// The tail of a prepared segment, which takes no claims before it is opened by its predecessor.
+    ///
+    /// The window must stay valid while a claim made from it is unpublished, and be claimed from by this tail alone: see
+    /// rule 5 above, which the owner of the memory keeps.
+    pub(crate) fn prepared(shape: Shape, window: Window) -> Self {
+        Self {
+            word: CachePadded::new(AtomicU64::new(Place::FIRST.pack())),
+            shape,
+            window,
+            base_offset: AtomicU64::new(NOT_OPENED),
+            closed: AtomicU64::new(NOT_CLOSED),
+            next: Link::new(),
+        }
+    }
+
+    /// A tail that takes no claims and only leads to its successor: it stands for all that was appended before.
+    pub(crate) fn ended(number: u64, base_position: u64, end_position: u64, end_offset: u64) -> Self {
+        let shape = Shape { number, capacity: 0, base_position, tag: 0, salt: 0, prepared_ms: 0 };
+        let units = ((end_position - base_position) / 8) as usize;
+        Self {
+            // Beyond the capacity of 0, so that no claim is the one that crosses the end.
+            word: CachePadded::new(AtomicU64::new(1)),
+            shape,
+            window: Window::empty(),
+            base_offset: AtomicU64::new(end_offset),
+            closed: AtomicU64::new(Place { records: 0, units }.pack()),
+            next: Link::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Claims `records` offsets and `units` units; none if the segment has no room for them, now or ever again.
+    #[inline]
+    pub(crate) fn claim(&self, records: u32, units: usize) -> Option<Reservation> {
+        let step = Place { records: u64::from(records), units }.pack();
+        // AcqRel: additions to this word are how a fence is ordered with the appends of the producer it fences: whoever
+        // claims behind a fence sees the epoch stored before the fence claimed (`partition/fence.rs`).
+        let place = Place::unpack(self.word.fetch_add(step, Ordering::AcqRel));
+        if place.units + units > self.shape.capacity {
+            self.cross(place);
+            return None;
+        }
+        // SAFETY: the addition made these units ours (rule 1), and the memory stays until we publish (rule 5).
+        let claim = unsafe { self.window.claim(place.units * 8, units * 8) };
+        Some(Reservation { claim, place })
+    }
+
+    /// A claim at `place` did not fit. If it was the first such one, ends the segment there.
+    #[cold]
+    fn cross(&self, place: Place) {
+        let Some(rest) = self.shape.capacity.checked_sub(place.units) else { return };
+        // A segment without memory is no one's to end: `ended` has said where it ended.
+        if self.shape.capacity == 0 {
+            return;
+        }
+        if rest > 0 {
+            // SAFETY: claims that fitted lie below `place`, all others were given up (rule 2), so the rest is ours.
+            let claim = unsafe { self.window.claim(place.units * 8, rest * 8) };
+            claim.publish(Publication::of_padding(self.shape.tag, rest));
+        }
+        // Release: pairs with the Acquire in `successor`.
+        self.closed.store(place.pack(), Ordering::Release);
+    }
+
+    /// The next segment, opened; none while it is not prepared, or while the thread that crossed the end of this one has
+    /// not said where. The flag says that this call opened it.
+    pub(crate) fn successor(&self) -> Option<(Arc<Self>, bool)> {
+        // Acquire: pairs with the Release in `cross`.
+        let closed = self.closed.load(Ordering::Acquire);
+        if closed == NOT_CLOSED {
+            return None;
+        }
+        let end = Place::unpack(closed);
+        let next = self.next.get()?;
+        let base_offset = self.base_offset() + end.records;
+        let opened = next.open(Start { base_offset, previous_end: self.shape.position(end.units) });
+        Some((next, opened))
+    }
+
+    /// Gives this segment its base offset. Every thread that comes here brings the same one; the first of them also
+    /// writes the START frame.
+    fn open(&self, start: Start) -> bool {
+        // AcqRel on success: the base offset is seen by whoever is led here (Acquire in `base_offset`).
+        let first = self
+            .base_offset
+            .compare_exchange(NOT_OPENED, start.base_offset, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok();
+        if first {
+            let header = Header {
+                body_bytes: CONTROL_BYTES as u32,
+                kind: Kind::Start,
+                records: 0,
+                offset_delta: 0,
+                time_delta: 0,
+                producer: None,
+            };
+            // SAFETY: claims begin behind the START frame, and winning the exchange makes its units ours.
+            let claim = unsafe { self.window.claim(FIRST_UNIT * 8, START_UNITS * 8) };
+            self.publish_control(claim, FIRST_UNIT, header, start.words());
+        }
+        first
+    }
+
+    /// Writes and publishes a control frame into a claim at `unit`.
+    pub(crate) fn publish_control<const N: usize>(
+        &self,
+        mut claim: Claim,
+        unit: usize,
+        header: Header,
+        body: [u64; N],
+    ) {
+        let hash = xxh3_64(body.map(u64::to_le_bytes).as_flattened());
+        claim.write_words(FRAME_HEADER_BYTES, body);
+        self.publish(claim, unit, &header, hash);
+    }
+
+    /// Writes the header into a claim at `unit` whose body is written, and publishes the frame.
+    #[inline]
+    pub(crate) fn publish(&self, mut claim: Claim, unit: usize, header: &Header, body_hash: u64) {
+        let checksum = header.checksum(body_hash, self.shape.position(unit), self.shape.salt);
+        let [first, second] = header.words();
+        claim.write_words(CHECKSUM_AT, [checksum, first, second]);
+        if let Some(producer) = &header.producer {
+            claim.write_words(FRAME_HEADER_BYTES, producer.words());
+        }
+        let units = units_of(header.body_bytes as usize, header.producer.is_some());
+        claim.publish(Publication::frame(self.shape.tag, units));
+    }
+
+    /// Publishes a claim as a void frame: its offsets are taken, and nothing is in it.
+    #[cold]
+    pub(crate) fn publish_void(&self, reservation: Reservation, units: usize, records: u32, now_ms: u64) {
+        let header = Header {
+            body_bytes: (units * 8 - FRAME_HEADER_BYTES) as u32,
+            kind: Kind::Void,
+            records,
+            offset_delta: reservation.place.records as u32,
+            time_delta: self.time_delta(now_ms),
+            producer: None,
+        };
+        self.publish(reservation.claim, reservation.place.units, &header, 0);
+    }
+
+    /// Milliseconds from the segment's preparation to `now_ms`.
+    #[inline]
+    pub(crate) fn time_delta(&self, now_ms: u64) -> u32 {
+        u32::try_from(now_ms.saturating_sub(self.shape.prepared_ms)).unwrap_or(u32::MAX)
+    }
+
+    /// The first record's offset. Only called on a tail that was opened: whoever was led to it by its predecessor.
+    #[inline]
+    pub(crate) fn base_offset(&self) -> u64 {
+        // Acquire: pairs with the exchange in `open`.
+        self.base_offset.load(Ordering::Acquire)
+    }
+
+    /// The first record's offset, if frames may have been claimed here.
+    pub(crate) fn opened(&self) -> Option<u64> {
+        let base = self.base_offset();
+        (base != NOT_OPENED).then_some(base)
+    }
+
+    /// How far claims have gone, at most the end of the segment.
+    pub(crate) fn claimed(&self) -> usize {
+        Place::unpack(self.word.load(Ordering::Acquire)).units.min(self.shape.capacity)
+    }
+
+    /// Links the next segment. Called by the one preparer of the chain.
+    pub(crate) fn link(&self, next: Arc<Self>) {
+        self.next.set(next);
+    }
+
+    /// Whether a successor is linked.
+    pub(crate) fn has_next(&self) -> bool {
+        self.next.get().is_some()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        // A handle that slept through many segments may hold the last reference to the first of a long chain. Dropped
+        // one by one, so that the chain's length is not the depth of a recursion.
+        let mut next = self.next.take();
+        while let Some(tail) = next {
+            next = match Arc::try_unwrap(tail) {
+                Ok(mut tail) => tail.next.take(),
+                Err(_) => None,
+            };
+        }
+    }
+}

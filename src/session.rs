@@ -1,0 +1,299 @@
+//! A session: the one handle of a producer that appends through it.
+
+use crate::{
+    answer::Answer,
+    appender::{check_bytes, check_sequence},
+    core::Handle,
+    error::{AppendError, FillError, RegisterError},
+    ids::{Mode, ProducerId, Progress},
+    log::{Log, Partition},
+    partition::{
+        append::{Admission, Cursor},
+        body::{Body, Gathered, Single, check},
+        fill::Author,
+        slot::State,
+    },
+    registry::{Numbering, Place, slot_of},
+};
+use std::sync::Arc;
+
+/// A producer's exclusive handle. Opening another one under the same name fences this one: from then on each of its
+/// appends is answered with [`Answer::Fenced`].
+///
+/// A session passes the sequence of what it appends, counted from 0 in each partition, without gaps. Sequences never
+/// restart: a session that is opened again learns where it stands from [`Session::last`] and goes on, and what it sends
+/// again is recognised however long ago it was appended.
+pub struct Session {
+    handle: Arc<Handle>,
+    name: Box<str>,
+    id: ProducerId,
+    epoch: u32,
+    /// By partition number.
+    lanes: Vec<Option<Box<Lane>>>,
+}
+
+/// A session's way into one partition.
+struct Lane {
+    partition: Partition,
+    cursor: Cursor,
+    state: State,
+    /// The session's own copy of its slot, which only it advances.
+    progress: Progress,
+    body_bytes_max: usize,
+}
+
+/// The last record that a producer has appended to a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastAppend {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its offset; none if retention has dropped it.
+    pub offset: Option<u64>,
+}
+
+impl Log {
+    /// Opens a session: registers the producer of that name, fences every elder handle of its, and learns how far it has
+    /// come. The new epoch is durable on return.
+    ///
+    /// It waits for appends of this producer that are under way, so it must not be called from a closure that fills a
+    /// record in place.
+    ///
+    /// # Errors
+    /// As for [`Log::register`].
+    pub fn session(&self, name: &str) -> Result<Session, RegisterError> {
+        let registered = self.handle.core.register(&[name], Mode::Session, Numbering::Continue)?;
+        let unknown = RegisterError::Unknown { producer: ProducerId::from_u64(0) };
+        let registration = registered.first().ok_or(unknown)?;
+        Ok(Session {
+            handle: Arc::clone(&self.handle),
+            name: name.into(),
+            id: registration.id,
+            epoch: registration.epoch,
+            lanes: Vec::new(),
+        })
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.partition.leave();
+    }
+}
+
+impl Session {
+    /// The producer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The producer's id.
+    #[must_use]
+    pub const fn id(&self) -> ProducerId {
+        self.id
+    }
+
+    /// The session's epoch.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The last record that this producer, in this session or an earlier one, has appended to the partition.
+    ///
+    /// # Errors
+    /// [`AppendError::OtherLog`] for a partition of another log, [`AppendError::Original`] if the record's frame cannot
+    /// be read.
+    pub fn last(&mut self, partition: &Partition) -> Result<Option<LastAppend>, AppendError> {
+        let id = self.id;
+        let lane = match self.lane(partition)? {
+            Ok(lane) => lane,
+            // A fenced session has nothing more to go on with.
+            Err(_) => return Ok(None),
+        };
+        let Some(sequence) = lane.progress.expected.checked_sub(1) else { return Ok(None) };
+        let offset = lane.partition.state.last_offset(id, lane.progress).map_err(AppendError::Original)?;
+        Ok(Some(LastAppend { sequence, offset }))
+    }
+
+    /// Appends one record, once. `sequence` is the record's number among this producer's in the partition: the next one
+    /// appends, an earlier one is answered with where its record is.
+    ///
+    /// # Errors
+    /// As for [`Appender::append`](crate::Appender::append), and [`AppendError::OtherLog`].
+    #[inline]
+    pub fn append(&mut self, partition: &Partition, sequence: u64, payload: &[u8]) -> Result<Answer, AppendError> {
+        self.submit(partition, Some(sequence), &Single(payload))
+    }
+
+    /// Appends one record with the sequence that comes next.
+    ///
+    /// # Errors
+    /// As for [`Session::append`].
+    #[inline]
+    pub fn append_next(&mut self, partition: &Partition, payload: &[u8]) -> Result<Answer, AppendError> {
+        self.submit(partition, None, &Single(payload))
+    }
+
+    /// Appends records as one batch, once; they have the sequences from `first_sequence` on.
+    ///
+    /// # Errors
+    /// As for [`Session::append`], and [`AppendError::EmptyBatch`], [`AppendError::TooManyRecords`],
+    /// [`AppendError::SequenceOverflow`].
+    #[inline]
+    pub fn append_batch(
+        &mut self,
+        partition: &Partition,
+        first_sequence: u64,
+        records: &[&[u8]],
+    ) -> Result<Answer, AppendError> {
+        self.submit(partition, Some(first_sequence), &Gathered(records))
+    }
+
+    #[inline]
+    fn submit<B: Body>(
+        &mut self,
+        partition: &Partition,
+        sequence: Option<u64>,
+        body: &B,
+    ) -> Result<Answer, AppendError> {
+        let id = self.id;
+        let lane = match self.lane(partition)? {
+            Ok(lane) => lane,
+            Err(refused) => return Ok(refused),
+        };
+        check(body, lane.body_bytes_max)?;
+        let sequence = sequence.unwrap_or(lane.progress.expected);
+        check_sequence(sequence, body.records())?;
+        let Some(slot) = slot_of(&lane.partition.state, id) else { return Ok(Answer::UnknownProducer) };
+        if sequence != lane.progress.expected {
+            return self.judge(partition, sequence, body);
+        }
+        let now_ms = partition.handle.core.clock.now_ms();
+        let source = partition.source();
+        match lane.cursor.append_session(body, slot, id, lane.state, &mut lane.progress, now_ms, &source)? {
+            Admission::Appended(offsets) => Ok(offsets.into()),
+            _ => Ok(self.refused(partition)),
+        }
+    }
+
+    /// Appends one record, once, that `fill` writes where it will be read, as
+    /// [`Appender::append_with`](crate::Appender::append_with). If `fill` gives up, the sequence is not used. For a
+    /// sequence that is not the next one `fill` is not called: the answer is then [`Answer::OutOfOrder`], or
+    /// [`Answer::Duplicate`] without a comparison of bytes that were never given.
+    ///
+    /// # Errors
+    /// As for [`Appender::append_with`](crate::Appender::append_with), and [`AppendError::OtherLog`].
+    pub fn append_with<E>(
+        &mut self,
+        partition: &Partition,
+        sequence: u64,
+        bytes: usize,
+        fill: impl FnOnce(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Answer, FillError<E>> {
+        let id = self.id;
+        let lane = match self.lane(partition)? {
+            Ok(lane) => lane,
+            Err(refused) => return Ok(refused),
+        };
+        check_bytes(bytes, lane.body_bytes_max)?;
+        check_sequence(sequence, 1)?;
+        let Some(slot) = slot_of(&lane.partition.state, id) else { return Ok(Answer::UnknownProducer) };
+        let expected = lane.progress.expected;
+        if slot.state() != lane.state {
+            return Ok(self.refused(partition));
+        }
+        if sequence > expected {
+            return Ok(Answer::OutOfOrder { expected });
+        }
+        if sequence < expected {
+            let earlier = Progress { expected: sequence + 1, ..lane.progress };
+            let found = lane.partition.state.last_offset(id, earlier).map_err(AppendError::Original)?;
+            return Ok(
+                found.map_or(Answer::DuplicateTrimmed, |offset| Answer::Duplicate { first: offset, last: offset })
+            );
+        }
+        let now_ms = partition.handle.core.clock.now_ms();
+        let author = Author { slot, id, state: lane.state, progress: &mut lane.progress };
+        match lane.cursor.append_with(bytes, Some(author), now_ms, &partition.source(), fill)? {
+            Ok(Admission::Appended(offsets)) => Ok(offsets.into()),
+            Ok(_) => Ok(self.refused(partition)),
+            Err(error) => Err(FillError::Fill(error)),
+        }
+    }
+
+    /// A sequence that is not the next one. The epoch comes first: a fenced session is told so, also about a record that
+    /// would pass for a duplicate.
+    #[cold]
+    fn judge<B: Body>(&mut self, partition: &Partition, sequence: u64, body: &B) -> Result<Answer, AppendError> {
+        let id = self.id;
+        let lane = match self.lane(partition)? {
+            Ok(lane) => lane,
+            Err(refused) => return Ok(refused),
+        };
+        let fenced = slot_of(&lane.partition.state, id).is_none_or(|slot| slot.state() != lane.state);
+        if fenced {
+            return Ok(self.refused(partition));
+        }
+        lane.partition.state.judge(id, lane.progress, sequence, body)
+    }
+
+    /// Why this session appends no more.
+    #[cold]
+    fn refused(&self, partition: &Partition) -> Answer {
+        match self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session) {
+            Place::Epoch(epoch) => Answer::Fenced { epoch },
+            // Registered by id since: that raised the epoch too.
+            Place::Mode(_) => {
+                let epoch = self.handle.core.registry().find(self.id).map_or(self.epoch, |entry| entry.epoch);
+                Answer::Fenced { epoch }
+            }
+            Place::Unknown | Place::Own { .. } => Answer::UnknownProducer,
+        }
+    }
+
+    /// The lane into a partition.
+    #[inline]
+    fn lane(&mut self, partition: &Partition) -> Result<Result<&mut Lane, Answer>, AppendError> {
+        let number = partition.state.number as usize;
+        let open = self.lanes.get(number).and_then(Option::as_ref);
+        if !open.is_some_and(|lane| Arc::ptr_eq(&lane.partition.state, &partition.state))
+            && let Some(refused) = self.open_lane(partition)?
+        {
+            return Ok(Err(refused));
+        }
+        match self.lanes.get_mut(number).and_then(Option::as_mut) {
+            Some(lane) => Ok(Ok(lane)),
+            None => unreachable!("the lane was opened above"),
+        }
+    }
+
+    #[cold]
+    fn open_lane(&mut self, partition: &Partition) -> Result<Option<Answer>, AppendError> {
+        if !Arc::ptr_eq(&self.handle, &partition.handle) {
+            return Err(AppendError::OtherLog { partition: partition.name().to_owned() });
+        }
+        let Place::Own { state, progress } =
+            self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session)
+        else {
+            return Ok(Some(self.refused(partition)));
+        };
+        partition.enter()?;
+        let lane = Lane {
+            partition: partition.clone(),
+            cursor: Cursor::new(partition.state.chain.newest_tail()),
+            state,
+            progress,
+            body_bytes_max: partition.state.options.body_bytes_max(),
+        };
+        let number = partition.state.number as usize;
+        if self.lanes.len() <= number {
+            self.lanes.resize_with(number + 1, || None);
+        }
+        if let Some(place) = self.lanes.get_mut(number) {
+            *place = Some(Box::new(lane));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,105 @@
+//! What a log and its partitions are doing, as plain numbers.
+
+use crate::{
+    log::{Log, Partition},
+    partition::PartitionState,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers of one partition. Counts are since the log was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionStats {
+    /// The partition's name.
+    pub name: String,
+    /// Offset of the first record that is kept.
+    pub start_offset: u64,
+    /// Offset behind the last visible record.
+    pub end_offset: u64,
+    /// Segments that hold frames.
+    pub segments: u64,
+    /// Segments that stand ready.
+    pub segments_ready: u64,
+    /// Bytes of all segment files, those that stand ready included.
+    pub bytes: u64,
+    /// Segments begun.
+    pub rotations: u64,
+    /// Times that an appender had to wait for a segment to be prepared.
+    pub rotations_waited: u64,
+    /// Segments prepared, recycled ones included.
+    pub segments_prepared: u64,
+    /// Segments that were made ready of dropped ones.
+    pub segments_recycled: u64,
+    /// Segments that retention has dropped.
+    pub segments_dropped: u64,
+    /// Snapshots written.
+    pub snapshots: u64,
+    /// Position up to which the newest snapshot goes; 0 if there is none.
+    pub snapshot_position: u64,
+    /// Handles that can append.
+    pub appenders: u64,
+    /// Position of the oldest frame that is claimed and not published, if there is one: what is behind it is not visible.
+    pub oldest_open_frame: Option<u64>,
+}
+
+/// Numbers of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Its partitions, in the order of their creation.
+    pub partitions: Vec<PartitionStats>,
+    /// Live producers.
+    pub producers: u64,
+    /// Most live producers.
+    pub producers_max: u64,
+}
+
+fn stats_of(partition: &PartitionState) -> PartitionStats {
+    let (segments, segments_ready, bytes) = partition.chain.totals();
+    let counters = &partition.counters;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    PartitionStats {
+        name: partition.name.to_string(),
+        start_offset: partition.chain.start_offset(),
+        end_offset: partition.chain.visible_end().map_or(0, |end| end.offset),
+        segments,
+        segments_ready,
+        bytes,
+        rotations: read(&counters.rotations),
+        rotations_waited: read(&counters.rotations_waited),
+        segments_prepared: read(&counters.prepared),
+        segments_recycled: read(&counters.recycled),
+        segments_dropped: read(&counters.dropped),
+        snapshots: read(&counters.snapshots),
+        snapshot_position: partition.snapshot_position(),
+        appenders: read(&partition.appenders),
+        oldest_open_frame: partition.chain.oldest_open().unwrap_or_default(),
+    }
+}
+
+impl Partition {
+    /// This partition's numbers.
+    #[must_use]
+    pub fn stats(&self) -> PartitionStats {
+        stats_of(&self.state)
+    }
+}
+
+impl Log {
+    /// The log's numbers.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        let core = &self.handle.core;
+        let producers = core.registry().live_count() as u64;
+        let partitions = core.all_partitions();
+        LogStats {
+            partitions: partitions
+                .iter()
+                .filter(|partition| !partition.is_internal())
+                .map(|partition| stats_of(partition))
+                .collect(),
+            producers,
+            producers_max: core.options.producers_max.into(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The canonical workload: the rows that `cargo bench` measures without being asked, and the few of `--quick`.
+
+use std::sync::Arc;
+
+use crate::closed::Repeats;
+use crate::payload::Payloads;
+use crate::run::Row;
+use crate::workload::{Idempotence, Pace, Workload};
+
+/// Appends a second of the open loops: well below saturation, so that percentiles mean something.
+pub const RATE_PER_SECOND: f64 = 200_000.0;
+
+/// How long the canonical run takes over a figure.
+pub const REPEATS: Repeats = Repeats { least: 5, seconds: 1.5, most: 15 };
+/// And a quick one.
+pub const REPEATS_QUICK: Repeats = Repeats { least: 5, seconds: 1.0, most: 9 };
+
+fn plain(payloads: &Arc<Payloads>) -> Workload {
+    Workload::new(Arc::clone(payloads))
+}
+
+fn with(workload: &Workload, idempotence: Idempotence, producers: usize) -> Workload {
+    Workload { idempotence, producers: producers.max(workload.threads), ..workload.clone() }
+}
+
+/// The rows of a quick run, for payloads of 100 B and 1 KiB.
+#[must_use]
+pub fn quick_rows() -> Vec<Row> {
+    let payloads = [100, 1024].map(|bytes| Arc::new(Payloads::fixed(bytes)));
+    let mut rows = quick_rows_of(&payloads);
+    rows.extend(latency_rows(&payloads[0]));
+    rows
+}
+
+/// The closed loops of a quick run, for payloads of one's own.
+#[must_use]
+pub fn quick_rows_of(payloads: &[Arc<Payloads>]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for payloads in payloads {
+        for idempotence in [Idempotence::Off, Idempotence::Session, Idempotence::ById] {
+            rows.push(Row::Append(with(&plain(payloads), idempotence, 1)));
+        }
+    }
+    rows
+}
+
+/// Off, session and by id on a schedule.
+#[must_use]
+pub fn latency_rows(payloads: &Arc<Payloads>) -> Vec<Row> {
+    let paced = Workload { pace: Pace::Open { rate_per_second: RATE_PER_SECOND }, ..plain(payloads) };
+    [Idempotence::Off, Idempotence::Session, Idempotence::ById]
+        .map(|idempotence| Row::Append(with(&paced, idempotence, 1)))
+        .to_vec()
+}
+
+/// All rows: what idempotence costs, by size, batch, threads, producers and share of retries; latency; scans;
+/// reopening.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    use Idempotence::{ById, Mutex, Off, Session};
+    let [small, middle, large] = [100, 1024, 4096].map(|bytes| plain(&Arc::new(Payloads::fixed(bytes))));
+    let batches = Workload { batch: 100, ..small.clone() };
+    let two_threads = Workload { threads: 2, ..small.clone() };
+    let retries = |idempotence, duplicates| Workload { duplicates, ..with(&small, idempotence, 1) };
+    let mut rows: Vec<Row> = [
+        with(&small, Off, 1),
+        with(&small, Session, 1),
+        with(&small, ById, 1),
+        with(&small, ById, 1_024),
+        with(&small, ById, 1_048_576),
+        with(&small, Mutex, 1_024),
+        with(&middle, Off, 1),
+        with(&middle, Session, 1),
+        with(&middle, ById, 1),
+        with(&middle, Mutex, 1_024),
+        with(&large, Off, 1),
+        with(&large, Session, 1),
+        with(&large, ById, 1),
+        with(&batches, Off, 1),
+        with(&batches, Session, 1),
+        with(&batches, ById, 1),
+        with(&two_threads, Off, 1),
+        with(&two_threads, Session, 1),
+        with(&two_threads, ById, 1_024),
+        with(&two_threads, Mutex, 1_024),
+        retries(Session, 0.01),
+        retries(Session, 0.5),
+        retries(ById, 0.01),
+        retries(ById, 0.5),
+    ]
+    .into_iter()
+    .map(Row::Append)
+    .collect();
+    rows.push(Row::Endless(small.clone()));
+    rows.extend(latency_rows(&small.payloads));
+    rows.push(Row::Fetch(small.clone()));
+    rows.push(Row::Recover(with(&small, ById, 1_024)));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_can_be_measured_and_none_is_there_twice() {
+        for rows in [rows(), quick_rows()] {
+            let mut labels = HashSet::new();
+            for row in &rows {
+                assert_eq!(row.workload().check(), Ok(()));
+                assert!(labels.insert(row.label()), "{} twice", row.label());
+            }
+        }
+        // A scan is a figure for each kind of check.
+        assert!((28..=32).contains(&rows().len()));
+    }
+
+    #[test]
+    fn a_quick_run_holds_what_it_always_holds() {
+        let held: Vec<_> = quick_rows()
+            .iter()
+            .map(|row| row.workload())
+            .filter(|workload| workload.pace == Pace::Closed)
+            .map(|workload| (workload.payloads.mean_bytes(), workload.idempotence, workload.producers))
+            .collect();
+        let expected = [100, 1024].map(|bytes| {
+            [Idempotence::Off, Idempotence::Session, Idempotence::ById].map(|idempotence| (bytes, idempotence, 1))
+        });
+        assert_eq!(held, expected.concat());
+    }
+}

@@ -1,0 +1,82 @@
+//! The device under a directory: how long it takes to make a block durable, and how fast it takes a stream.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::host::Mount;
+use crate::recorder::histogram;
+use crate::result::{DeviceFacts, Flushes};
+
+const BLOCK: usize = 4096;
+/// Flushes measured, unless the device is so slow that time runs out first.
+const FLUSHES: u64 = 1_000;
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
+const STREAM_BYTES: u64 = 64 << 20;
+
+/// What can be learnt of the device of `dir` by asking and by writing to it.
+pub(crate) fn facts(dir: &Path) -> DeviceFacts {
+    let mount = Mount::of(dir).unwrap_or_default();
+    let write_cache = fs::read_to_string(format!("/sys/dev/block/{}/queue/write_cache", mount.device));
+    let on_device = !mount.is_memory();
+    DeviceFacts {
+        name: mount.source.trim_start_matches("/dev/").to_owned(),
+        write_cache: write_cache.ok().map(|text| text.trim().to_owned()),
+        flush_ns: on_device.then(|| flushes(dir).ok()).flatten(),
+        sequential_write_bytes_per_second: on_device.then(|| stream(dir).ok()).flatten(),
+    }
+}
+
+/// Memory that direct I/O takes.
+#[repr(align(4096))]
+struct Aligned([u8; 1 << 20]);
+
+impl Aligned {
+    fn new() -> Box<Self> {
+        Box::new(Self([0x5a; 1 << 20]))
+    }
+}
+
+/// A file written past the page cache where the file system allows it.
+fn direct_file(dir: &Path, bytes: u64, chunk: &[u8]) -> io::Result<(tempfile::TempPath, File)> {
+    let path = tempfile::NamedTempFile::new_in(dir)?.into_temp_path();
+    let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(&path);
+    let file = open(libc::O_DIRECT).or_else(|_| open(0))?;
+    crate::sys::allocate(&file, bytes)?;
+    for at in (0..bytes).step_by(chunk.len()) {
+        file.write_all_at(chunk, at)?;
+    }
+    file.sync_all()?;
+    Ok((path, file))
+}
+
+/// One block written over blocks that were written before, and made durable, again and again.
+fn flushes(dir: &Path) -> io::Result<Flushes> {
+    const FILE_BYTES: u64 = 1 << 20;
+    let memory = Aligned::new();
+    let (_path, file) = direct_file(dir, FILE_BYTES, &memory.0)?;
+    let mut times = histogram();
+    let start = Instant::now();
+    while times.len() < FLUSHES && start.elapsed() < FLUSH_TIME_MAX {
+        let at = times.len() * BLOCK as u64 % FILE_BYTES;
+        let begin = Instant::now();
+        file.write_all_at(&memory.0[..BLOCK], at)?;
+        file.sync_data()?;
+        times.saturating_record(begin.elapsed().as_nanos() as u64);
+    }
+    Ok(Flushes { p50: times.value_at_quantile(0.5), p99: times.value_at_quantile(0.99), samples: times.len() })
+}
+
+/// Bytes a second of large writes to blocks that were written before, the flush at the end included.
+fn stream(dir: &Path) -> io::Result<f64> {
+    let memory = Aligned::new();
+    let (_path, file) = direct_file(dir, STREAM_BYTES, &memory.0)?;
+    let start = Instant::now();
+    for at in (0..STREAM_BYTES).step_by(memory.0.len()) {
+        file.write_all_at(&memory.0, at)?;
+    }
+    file.sync_data()?;
+    Ok(STREAM_BYTES as f64 / start.elapsed().as_secs_f64())
+}

@@ -1,0 +1,149 @@
+//! The facts beside a figure: the run, the machine, the file system.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::result::HostFacts;
+use crate::timed::clock_ns;
+
+/// The machine, and the file system that `dir` lies on.
+pub(crate) fn facts(dir: &Path) -> HostFacts {
+    let cpu_info = read("/proc/cpuinfo");
+    let mount = Mount::of(dir).unwrap_or_default();
+    HostFacts {
+        cpu: value_of(&cpu_info, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        memory_bytes: memory_bytes(&read("/proc/meminfo")),
+        kernel: format!("{} {}", read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease")),
+        hypervisor: hypervisor(&cpu_info),
+        clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        clock_ns: clock_ns(),
+        load_before: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
+        huge_pages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
+        file_system: mount.file_system,
+        mount_options: mount.options,
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// The value behind `key :` in the first line that begins with it.
+fn value_of(text: &str, key: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn memory_bytes(mem_info: &str) -> u64 {
+    let total = value_of(mem_info, "MemTotal").unwrap_or_default();
+    total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}
+
+fn hypervisor(cpu_info: &str) -> Option<String> {
+    let named = read("/sys/hypervisor/type");
+    let vendor = read("/sys/class/dmi/id/sys_vendor");
+    let flagged = value_of(cpu_info, "flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
+    match (named.is_empty(), vendor.is_empty(), flagged) {
+        (false, ..) => Some(named),
+        (_, false, true) => Some(vendor),
+        (_, true, true) => Some("unnamed".to_owned()),
+        (_, _, false) => None,
+    }
+}
+
+/// The word in brackets: how the kernel shows a choice.
+fn chosen(choices: &str) -> Option<String> {
+    let (_, rest) = choices.split_once('[')?;
+    Some(rest.split_once(']')?.0.to_owned())
+}
+
+/// A mounted file system.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Mount {
+    pub(crate) file_system: String,
+    pub(crate) options: String,
+    pub(crate) source: String,
+    /// Major and minor number of its device.
+    pub(crate) device: String,
+}
+
+impl Mount {
+    /// The file system of a directory.
+    pub(crate) fn of(dir: &Path) -> Option<Self> {
+        let dir = fs::canonicalize(dir).ok()?;
+        let number = fs::metadata(&dir).ok()?.dev();
+        let device = format!("{}:{}", libc::major(number), libc::minor(number));
+        Self::find(&read("/proc/self/mountinfo"), &dir, &device)
+    }
+
+    /// The mount point that is the longest beginning of the directory, on its device if one is.
+    fn find(mount_info: &str, dir: &Path, device: &str) -> Option<Self> {
+        let mounts = mount_info.lines().filter_map(Self::parse);
+        let around = mounts.filter(|(point, _)| dir.starts_with(point));
+        around.max_by_key(|(point, mount)| (mount.device == device, point.as_os_str().len())).map(|(_, mount)| mount)
+    }
+
+    /// One line: `id parent major:minor root point options tags.. - type source super-options`.
+    fn parse(line: &str) -> Option<(PathBuf, Self)> {
+        let (mounted, file_system) = line.split_once(" - ")?;
+        let mut mounted = mounted.split(' ').skip(2);
+        let device = mounted.next()?.to_owned();
+        let point = PathBuf::from(mounted.nth(1)?);
+        let point_options = mounted.next()?;
+        let mut file_system = file_system.split(' ');
+        let (kind, source, super_options) = (file_system.next()?, file_system.next()?, file_system.next()?);
+        let mut options: Vec<&str> = point_options.split(',').collect();
+        options.extend(super_options.split(',').filter(|option| !point_options.split(',').any(|other| other == *option)));
+        Some((
+            point,
+            Self { file_system: kind.to_owned(), options: options.join(","), source: source.to_owned(), device },
+        ))
+    }
+
+    /// Whether its files are memory: nothing on it survives, and nothing about a device can be learnt from it.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.file_system.as_str(), "tmpfs" | "ramfs" | "hugetlbfs")
+    }
+}
+
+/// The commit of the source this was built from and whether it was changed since; none without a checkout.
+pub(crate) fn commit() -> (Option<String>, Option<bool>) {
+    let git = |arguments: &[&str]| -> Option<String> {
+        let output = Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    (git(&["rev-parse", "HEAD"]), git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()))
+}
+
+/// A moment as `2026-11-23T08:35:00Z`.
+pub(crate) fn utc(moment: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(moment).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_mount_is_found() {
+        let info = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard\n\
+                    30 22 0:30 / /mnt/fast rw,noatime shared:5 - tmpfs none rw,size=1k\n";
+        let root = Mount::find(info, Path::new("/mnt/slow"), "254:0").expect("a mount");
+        assert_eq!((root.file_system.as_str(), root.options.as_str()), ("ext4", "rw,relatime,discard"));
+        assert!(!root.is_memory());
+        let fast = Mount::find(info, Path::new("/mnt/fast/log"), "0:30").expect("a mount");
+        assert_eq!((fast.source.as_str(), fast.options.as_str()), ("none", "rw,noatime,size=1k"));
+        assert!(fast.is_memory());
+    }
+
+    #[test]
+    fn the_machine_is_known() {
+        let facts = facts(Path::new("."));
+        assert!(facts.cores > 0 && facts.memory_bytes > 0 && !facts.kernel.is_empty() && !facts.file_system.is_empty());
+        assert_eq!(chosen("always [madvise] never").as_deref(), Some("madvise"));
+    }
+}

@@ -1,0 +1,63 @@
+//! The load generator of [oncelog](https://github.com/oncelog/oncelog): what one append costs, what idempotence adds
+//! to it, and what the machine adds on its own.
+//!
+//! A [`Workload`] is a value on every axis; a [`Row`] says what is measured of it; [`run`] measures rows and returns
+//! an [`Outcome`], which [`files`] writes and [`table`] prints. [`canonical`] lists the rows that are measured when
+//! nothing is asked for.
+//!
+//! ```text
+//!   workload, payload          what is appended
+//!   stage <- lane <- turns     a log set up for it: a lane per thread, producers in a shuffled order
+//!   closed, open, endless      appends back to back / on a schedule / faster than segments are made
+//!   fetch, recover             scans, reopening
+//!   limit <- bare              what no append can avoid, on bare segments
+//!   verify                     a reader checks everything that was appended
+//!   recorder, spread           histograms; medians and ratios of pairs
+//!   result, files, table       what a run holds, and how it is written
+//!   host, device, prefault     the machine beside the figures
+//! ```
+
+mod bare;
+pub mod canonical;
+mod closed;
+mod device;
+mod endless;
+mod error;
+mod fetch;
+pub mod files;
+mod harness;
+mod host;
+mod lane;
+mod limit;
+mod open;
+mod payload;
+mod prefault;
+mod progress;
+mod recorder;
+mod recover;
+mod result;
+mod run;
+mod spread;
+mod stage;
+mod sys;
+mod system_calls;
+pub mod table;
+mod timed;
+mod turns;
+mod verify;
+mod workload;
+
+pub use closed::Repeats;
+pub use error::LoadError;
+pub use harness::{time_appends, time_reopening};
+pub use open::OpenResult;
+pub use payload::{PayloadError, Payloads};
+pub use progress::Progress;
+pub use recorder::{Interval, Recorder};
+pub use result::{
+    DeviceFacts, Figure, Flushes, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult, SCHEMA_VERSION, SegmentsFrom,
+};
+pub use run::{Outcome, Row, SEGMENT_BYTES, Settings, run};
+pub use spread::Spread;
+pub use verify::VerifyError;
+pub use workload::{Acknowledge, Idempotence, Pace, Window, Workload, WorkloadError};

@@ -1,0 +1,340 @@
+//! The open loop: appends on a fixed schedule, and how late each is done.
+//!
+//! ```text
+//!   t_0          t_1          t_2          t_3        t_i = t_0 + i / rate
+//!    |--append--|.|-----------append-----------|append|.
+//!                              ^due  ^send delay^ then the service time; latency is both
+//! ```
+//!
+//! No slot is skipped: what comes late because the one before was slow counts as late. The same schedule with an
+//! empty operation, measured in turn, is what the machine itself adds.
+
+use std::time::{Duration, Instant};
+
+use crate::closed::{Again, Repeats, Site, wait_until_visible};
+use crate::error::LoadError;
+use crate::lane::{Append, Outcome, Work};
+use crate::recorder::{Recorder, percentiles};
+use crate::result::{Figure, SegmentsFrom};
+use crate::spread::Spread;
+use crate::stage::{Extent, Stage, frame_bytes};
+use crate::timed::timed;
+use crate::workload::{Acknowledge, Workload};
+
+/// Of each repeat this much goes by before anything is recorded, but not more than a fifth of it.
+const WARM_UP_SECONDS: f64 = 0.1;
+/// A repeat that takes this many times its schedule is given up: it is saturated already.
+const PATIENCE: f64 = 3.0;
+/// Under this share of the target rate a run is saturated.
+const ACHIEVED_MIN: f64 = 0.99;
+/// Segments are prepared ahead up to this much; a longer repeat takes the rest as it comes.
+const PREPARED_BYTES_MAX: u64 = 1 << 30;
+
+/// What an open loop gives: a figure, and the histograms that its files are made of.
+pub struct OpenResult {
+    /// The figure.
+    pub figure: Figure,
+    /// The appends.
+    pub recorded: Recorder,
+    /// The empty operation on the same schedule.
+    pub baseline: Recorder,
+}
+
+/// Measures one workload on its schedule, and the empty operation on the same, by turns.
+pub(crate) fn measure(
+    workload: &Workload,
+    segment_bytes: u64,
+    repeats: Repeats,
+    site: Site<'_>,
+    rate_per_second: f64,
+) -> Result<OpenResult, LoadError> {
+    let ring = workload.payloads.ring(workload.batch);
+    let plan = Plan::new(workload, rate_per_second, repeats.seconds / repeats.least as f64);
+    let extent = plan.extent(workload, segment_bytes);
+    let mut recorded: Option<Recorder> = None;
+    let mut baseline: Option<Recorder> = None;
+    let (mut rates, mut rotations, mut faults, mut given_up) = (Vec::new(), 0, 0, false);
+    for repeat in 0..repeats.least {
+        let start = Duration::from_secs_f64(repeat as f64 * plan.recorded_seconds);
+        let empty = run_empty(plan, workload.threads, repeat, start)?;
+        follow(&mut baseline, empty.recorder);
+
+        let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
+        let kept = site.kept.filter(|_| repeat + 1 == repeats.least);
+        let mut stage = match kept {
+            Some(log) => Stage::within(log, &workload.label(), workload, &ring, extent, site.seed)?,
+            None => Stage::open(&scratch.path().join("own"), workload, &ring, extent, site.seed)?,
+        };
+        stage.warm_up()?;
+        stage.prepare()?;
+        let rotations_before = stage.rotations();
+        let ran = run(plan, workload, &mut stage, repeat, start, site.seed)?;
+        rotations += stage.rotations() - rotations_before;
+        faults += ran.minor_faults;
+        given_up |= ran.given_up;
+        rates.push(ran.recorder.latency.len() as f64 / ran.seconds);
+        follow(&mut recorded, ran.recorder);
+        stage.verify()?;
+    }
+    let (Some(recorded), Some(baseline)) = (recorded, baseline) else {
+        return Err(LoadError::Answer("no repeat".to_owned()));
+    };
+    let appends = recorded.latency.len();
+    let record_bytes = workload.payloads.mean_bytes() as f64 * workload.batch as f64;
+    let mut figure = Figure::of(workload);
+    figure.repeats = Some(repeats.least);
+    figure.appends_per_second = Spread::of(rates.iter().copied());
+    figure.bytes_per_second = Spread::of(rates.iter().map(|rate| rate * record_bytes));
+    figure.stored_bytes_per_record = Some(extent.frame_bytes / workload.batch as f64);
+    figure.latency_ns = Some(percentiles(&recorded.latency));
+    figure.service_ns = Some(percentiles(&recorded.service));
+    figure.send_delay_ns = Some(percentiles(&recorded.send_delay));
+    figure.baseline_ns = Some(percentiles(&baseline.latency));
+    figure.segment_bytes = Some(segment_bytes);
+    figure.rotations = Some(rotations);
+    figure.segments_from = Some(if plan.bytes(workload) > PREPARED_BYTES_MAX { SegmentsFrom::OnDemand } else { SegmentsFrom::Ahead });
+    figure.minor_faults_per_thousand = Some(faults as f64 * 1e3 / appends.max(1) as f64);
+    figure.verified = true;
+    figure.saturated = Some(given_up || is_saturated(&rates, rate_per_second));
+    figure.notes.push(format!("the first {:.0} ms of each repeat are not recorded", plan.warm_up_seconds * 1e3));
+    if given_up {
+        figure.notes.push(format!("given up after {PATIENCE} times the scheduled time"));
+    }
+    figure.per_second = Some(recorded.per_second());
+    Ok(OpenResult { figure, recorded, baseline })
+}
+
+fn follow(whole: &mut Option<Recorder>, later: Recorder) {
+    match whole {
+        Some(whole) => whole.follow(later),
+        None => *whole = Some(later),
+    }
+}
+
+fn is_saturated(rates: &[f64], target: f64) -> bool {
+    Spread::of(rates.iter().copied()).is_some_and(|rates| rates.median < target * ACHIEVED_MIN)
+}
+
+/// The schedule of one repeat.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    rate_per_second: f64,
+    warm_up_seconds: f64,
+    recorded_seconds: f64,
+    threads: usize,
+}
+
+impl Plan {
+    fn new(workload: &Workload, rate_per_second: f64, seconds: f64) -> Self {
+        let warm_up_seconds = WARM_UP_SECONDS.min(seconds / 5.0);
+        Self { rate_per_second, warm_up_seconds, recorded_seconds: seconds, threads: workload.threads }
+    }
+
+    fn slots(&self, seconds: f64) -> u64 {
+        ((self.rate_per_second / self.threads as f64 * seconds) as u64).max(1)
+    }
+
+    /// Bytes that one repeat appends, if it keeps up.
+    fn bytes(&self, workload: &Workload) -> u64 {
+        let slots = self.slots(self.warm_up_seconds + self.recorded_seconds) * self.threads as u64;
+        (slots as f64 * (1.0 - workload.duplicates) * frame_bytes(workload)) as u64
+    }
+
+    fn extent(&self, workload: &Workload, segment_bytes: u64) -> Extent {
+        let segments = self.bytes(workload).min(PREPARED_BYTES_MAX).div_ceil(segment_bytes);
+        Extent::of(workload, segment_bytes, segments.max(1))
+    }
+
+    /// When the slot of a thread is due, in nanoseconds since the start.
+    #[inline]
+    fn due(&self, thread: usize, slot: u64) -> u64 {
+        let turn = slot as f64 * self.threads as f64 + thread as f64;
+        (turn * 1e9 / self.rate_per_second) as u64
+    }
+}
+
+struct Ran {
+    recorder: Recorder,
+    seconds: f64,
+    given_up: bool,
+    minor_faults: u64,
+}
+
+fn run(plan: Plan, workload: &Workload, stage: &mut Stage<'_>, repeat: usize, start: Duration, seed: u64) -> Result<Ran, LoadError> {
+    let visible = workload.acknowledge == Acknowledge::Visible;
+    let duplicates = workload.duplicates;
+    let mut lanes: Vec<_> = stage
+        .lanes
+        .iter_mut()
+        .enumerate()
+        .map(|(thread, lane)| (lane, Some(Scheduled::new(plan, thread, repeat, start))))
+        .collect();
+    let t_0 = Instant::now() + Duration::from_millis(5);
+    let (timing, ran) = timed(&mut lanes, |(lane, scheduled)| {
+        let Some(scheduled) = scheduled.take() else { return Err(LoadError::Panicked) };
+        let again = Again::new(duplicates, seed);
+        let (ended, appended) = lane.work(Paced { scheduled, t_0, visible, again })?;
+        lane.appended += appended;
+        Ok(ended)
+    })?;
+    Ok(together(ran, timing.minor_faults))
+}
+
+/// The empty operation on the same schedule.
+fn run_empty(plan: Plan, threads: usize, repeat: usize, start: Duration) -> Result<Ran, LoadError> {
+    let mut lanes: Vec<_> = (0..threads).map(|thread| Some(Scheduled::new(plan, thread, repeat, start))).collect();
+    let t_0 = Instant::now() + Duration::from_millis(5);
+    let (timing, ran) = timed(&mut lanes, |scheduled| {
+        let Some(scheduled) = scheduled.take() else { return Err(LoadError::Panicked) };
+        scheduled.run(t_0, || {
+            std::hint::black_box(());
+            Ok(())
+        })
+    })?;
+    Ok(together(ran, timing.minor_faults))
+}
+
+fn together(ran: Vec<Ended>, minor_faults: u64) -> Ran {
+    let seconds = ran.iter().map(|ended| ended.seconds).fold(0.0, f64::max);
+    let given_up = ran.iter().any(|ended| ended.given_up);
+    let recorder = ran.into_iter().map(|ended| ended.recorder).reduce(|mut whole, other| {
+        whole.merge(&other);
+        whole
+    });
+    let recorder = recorder.unwrap_or_else(|| Recorder::new(0, Duration::ZERO, 0.0));
+    Ran { recorder, seconds, given_up, minor_faults }
+}
+
+/// One thread's slots.
+struct Scheduled {
+    plan: Plan,
+    thread: usize,
+    recorder: Recorder,
+}
+
+/// One thread that has had all its slots, or was given up.
+struct Ended {
+    recorder: Recorder,
+    /// From the first recorded slot to the end of the last one.
+    seconds: f64,
+    given_up: bool,
+}
+
+impl Scheduled {
+    fn new(plan: Plan, thread: usize, repeat: usize, start: Duration) -> Self {
+        Self { plan, thread, recorder: Recorder::new(repeat, start, plan.recorded_seconds) }
+    }
+
+    #[inline]
+    fn run(mut self, t_0: Instant, mut operation: impl FnMut() -> Result<(), LoadError>) -> Result<Ended, LoadError> {
+        let plan = self.plan;
+        let since_start = || Instant::now().saturating_duration_since(t_0).as_nanos() as u64;
+        let warm_up = plan.slots(plan.warm_up_seconds);
+        let slots = warm_up + plan.slots(plan.recorded_seconds);
+        let recorded_from = plan.due(self.thread, warm_up);
+        let patience = (plan.due(self.thread, slots) as f64 * PATIENCE) as u64;
+        let mut done = 0;
+        let mut given_up = false;
+        for slot in 0..slots {
+            let due = plan.due(self.thread, slot);
+            // No pause in the loop: it would round the time of sending up to its own length.
+            let mut sent = since_start();
+            while sent < due {
+                sent = since_start();
+            }
+            operation()?;
+            done = since_start();
+            if slot >= warm_up {
+                self.recorder.record(due - recorded_from, sent - recorded_from, done - recorded_from);
+            }
+            if done > patience {
+                given_up = true;
+                break;
+            }
+        }
+        let length = (done.saturating_sub(recorded_from) as f64 / 1e9).max(plan.recorded_seconds);
+        Ok(Ended { recorder: self.recorder, seconds: length, given_up })
+    }
+}
+
+/// One lane's appends on its schedule.
+struct Paced {
+    scheduled: Scheduled,
+    t_0: Instant,
+    visible: bool,
+    again: Again,
+}
+
+impl Work for Paced {
+    /// What was recorded, and how many calls appended.
+    type Output = (Ended, u64);
+
+    fn on(mut self, lane: &mut impl Append) -> Result<Self::Output, LoadError> {
+        let mut appended = 0;
+        let ended = self.scheduled.run(self.t_0, || {
+            if let Outcome::Appended { last } = lane.append(self.again.next())? {
+                appended += 1;
+                if self.visible {
+                    wait_until_visible(lane, last);
+                }
+            }
+            Ok(())
+        })?;
+        Ok((ended, appended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::payload::Payloads;
+
+    fn plan(rate_per_second: f64, threads: usize) -> Plan {
+        let workload = Workload { threads, ..Workload::new(Arc::new(Payloads::fixed(100))) };
+        Plan::new(&workload, rate_per_second, 1.0)
+    }
+
+    #[test]
+    fn slots_are_spread_evenly_over_time_and_threads() {
+        let plan = plan(1_000.0, 2);
+        assert_eq!([plan.due(0, 0), plan.due(1, 0), plan.due(0, 1), plan.due(1, 1)], [0, 1_000_000, 2_000_000, 3_000_000]);
+        assert_eq!(plan.slots(1.0), 500);
+        // No rounding adds up: after an hour the schedule is still where it should be.
+        assert_eq!(super::tests::plan(3.0, 1).due(0, 3 * 3600), 3_600_000_000_000);
+    }
+
+    #[test]
+    fn a_slow_operation_delays_the_next_ones_and_skips_none() {
+        let scheduled = Scheduled::new(plan(10_000.0, 1), 0, 0, Duration::ZERO);
+        let mut calls = 0;
+        let ended = scheduled
+            .run(Instant::now(), || {
+                calls += 1;
+                if calls == 2_000 {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Ok(())
+            })
+            .expect("no failure");
+        assert_eq!(calls, 11_000);
+        assert_eq!(ended.recorder.latency.len(), 10_000);
+        // About 200 slots fell into the pause: every one of them waited, though only one was slow.
+        let waited = ended.recorder.latency.len() - ended.recorder.latency.count_between(0, 1_000_000);
+        assert!(waited >= 150, "{waited} slots waited");
+    }
+
+    #[test]
+    fn a_rate_out_of_reach_is_saturated_and_given_up() {
+        let scheduled = Scheduled::new(Plan { recorded_seconds: 0.02, warm_up_seconds: 0.0, ..plan(1_000.0, 1) }, 0, 0, Duration::ZERO);
+        let ended = scheduled
+            .run(Instant::now(), || {
+                std::thread::sleep(Duration::from_millis(10));
+                Ok(())
+            })
+            .expect("no failure");
+        assert!(ended.given_up);
+        assert!(is_saturated(&[ended.recorder.latency.len() as f64 / ended.seconds], 1_000.0));
+    }
+}

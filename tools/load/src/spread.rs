@@ -1,0 +1,60 @@
+//! The median of repeats and how far they lie apart; ratios taken pair by pair.
+
+use serde::Serialize;
+
+/// Median, smallest and largest of some repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// Half of the repeats are at most this.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// The spread of these values; none for no values.
+    #[must_use]
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        Some(Self { median, min, max })
+    }
+
+    /// The spread of the ratios of pairs: each repeat against the one measured beside it, so that what drifts from
+    /// repeat to repeat cancels out.
+    #[must_use]
+    pub fn of_ratios(values: &[f64], against: &[f64]) -> Option<Self> {
+        Self::of(values.iter().zip(against).map(|(value, against)| value / against))
+    }
+
+    /// Whether the repeats lie on both sides of a value: no difference from it was found.
+    #[must_use]
+    pub fn straddles(&self, value: f64) -> bool {
+        self.min <= value && value <= self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        let spread = Spread::of([4.0, 1.0, 2.0, 3.0]).expect("values");
+        assert_eq!(spread, Spread { median: 2.5, min: 1.0, max: 4.0 });
+        assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
+        assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn ratios_are_taken_pair_by_pair() {
+        // The machine halves its speed at each repeat, and the ratio stays what it is.
+        let ratio = Spread::of_ratios(&[15.0, 30.0, 60.0], &[10.0, 20.0, 40.0]).expect("pairs");
+        assert_eq!(ratio, Spread { median: 1.5, min: 1.5, max: 1.5 });
+    }
+}

@@ -1,0 +1,68 @@
+//! The few calls to the system that std does not have.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Allocates blocks for a file and sets its length.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let Ok(length) = libc::off_t::try_from(bytes) else {
+        return Err(io::Error::other(format!("{bytes} bytes are more than a file can have")));
+    };
+    // SAFETY: the descriptor belongs to `file`, which outlives the call; no memory is passed.
+    let code = unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes that an ordinary user may still write to the file system of a directory.
+pub(crate) fn room(dir: &Path) -> io::Result<u64> {
+    let path = CString::new(dir.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with a zero byte and `stat` is large enough; both outlive the call.
+    let code = unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled the structure.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Page faults of the calling thread that needed no I/O.
+pub(crate) fn minor_faults() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is large enough and outlives the call.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+    // SAFETY: all zeroes is a valid `rusage`, whether or not the call filled it.
+    let usage = unsafe { usage.assume_init() };
+    usage.ru_minflt.unsigned_abs()
+}
+
+/// The most memory this process has held since it began, or since [`forget_peak_memory`].
+pub(crate) fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// Begins to watch the peak anew. Where the kernel does not allow it, the peak is that of the whole run.
+pub(crate) fn forget_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_answers() {
+        assert!(room(Path::new("/")).is_ok());
+        assert!(peak_memory_bytes().is_some_and(|bytes| bytes > 0));
+        minor_faults();
+    }
+}
