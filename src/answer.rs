@@ -1,6 +1,6 @@
 //! What a producer's append is answered with.
 
-use crate::partition::append::Offsets;
+use crate::ids::Offsets;
 
 /// The answer to an append that carries a producer's sequence. Exactly one holds, and only `Appended` has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

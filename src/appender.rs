@@ -3,14 +3,14 @@
 use crate::{
     answer::Answer,
     error::{AppendError, FillError},
-    ids::{Mode, Stamp},
+    ids::{Mode, Offsets, Stamp},
     log::Partition,
     partition::{
-        append::{Admission, Cursor, Offsets},
+        append::{Admission, Cursor},
         body::{Body, Gathered, Single, Unfit, check},
         slot::State,
     },
-    registry::{Place, slot_of},
+    producers::{Place, slot_of},
     segment::tail::APPENDERS_MAX,
     sync::Ordering,
 };
@@ -18,8 +18,8 @@ use crate::{
 /// Appends to one partition. Make one for each thread: appenders share nothing but the partition's tail.
 ///
 /// When a call returns, its record is *written*: published, and never changing again. It is *visible* to readers once all
-/// records before it are written too. Both survive the process being killed. In this window nothing waits for the device,
-/// so a power cut may lose what the system has not written back.
+/// records before it are written too, those that other threads are still copying among them; from then on it survives the
+/// process being killed. Nothing here waits for the device, so a power cut may lose what the system has not written back.
 pub struct Appender {
     partition: Partition,
     cursor: Cursor,
@@ -31,7 +31,6 @@ impl From<Unfit> for AppendError {
         match unfit {
             Unfit::Empty => Self::EmptyBatch,
             Unfit::Bytes { bytes, limit } => Self::TooLarge { bytes, limit },
-            Unfit::Records { records, limit } => Self::TooManyRecords { records, limit },
         }
     }
 }
@@ -88,7 +87,7 @@ impl Appender {
     /// Appends records as one batch: they get offsets without a gap, and are visible together or not at all.
     ///
     /// # Errors
-    /// As for [`Appender::append`], and [`AppendError::EmptyBatch`], [`AppendError::TooManyRecords`].
+    /// As for [`Appender::append`], and [`AppendError::EmptyBatch`].
     #[inline]
     pub fn append_batch(&mut self, records: &[&[u8]]) -> Result<Offsets, AppendError> {
         self.plain(&Gathered(records))
@@ -147,27 +146,34 @@ impl Appender {
     fn by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
         check(body, self.body_bytes_max)?;
         check_sequence(stamp.sequence, body.records())?;
-        let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(Answer::UnknownProducer) };
-        let now_ms = self.partition.handle.core.clock.now_ms();
-        let state = State::new(stamp.epoch, Mode::ById);
-        match self.cursor.append_by_id(body, slot, stamp, state, now_ms, &self.partition.source())? {
-            Admission::Appended(offsets) => Ok(offsets.into()),
-            Admission::Sequence(progress) => self.partition.state.judge(stamp.producer, progress, stamp.sequence, body),
-            Admission::State | Admission::Producer => self.by_id_again(stamp, body),
+        loop {
+            let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(Answer::UnknownProducer) };
+            let now_ms = self.partition.handle.core.clock.now_ms();
+            let state = State::new(stamp.epoch, Mode::ById);
+            match self.cursor.append_by_id(body, slot, stamp, state, now_ms, &self.partition.source())? {
+                Admission::Appended(offsets) => return Ok(offsets.into()),
+                Admission::Sequence(progress) => {
+                    return self.partition.state.judge(stamp.producer, progress, stamp.sequence, body);
+                }
+                Admission::State | Admission::Producer => {
+                    if let Some(refused) = self.refused(stamp)? {
+                        return Ok(refused);
+                    }
+                }
+            }
         }
     }
 
-    /// The slot is not the producer's, or not in its epoch: asks the registry, which knows why.
+    /// The slot is not the producer's, or not in its epoch: asks the registry, which knows why. None when it was the
+    /// producer's first append to this partition, and the slot is now its own.
     #[cold]
-    fn by_id_again<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
-        let Self { partition, .. } = self;
-        match partition.handle.core.place(&partition.state, stamp.producer, stamp.epoch, Mode::ById) {
-            // Its first append to this partition; or a fence was just over. Nothing else can be in the way twice in a row
-            // without a registration in between.
-            Place::Own { .. } => self.by_id(stamp, body),
-            Place::Unknown => Ok(Answer::UnknownProducer),
-            Place::Epoch(epoch) if epoch > stamp.epoch => Ok(Answer::Fenced { epoch }),
-            Place::Epoch(current) => Ok(Answer::EpochNotIssued { current }),
+    fn refused(&self, stamp: Stamp) -> Result<Option<Answer>, AppendError> {
+        let partition = &self.partition;
+        match partition.handle.core.place(&partition.state, stamp.producer, stamp.epoch, Mode::ById)? {
+            Place::Own { .. } => Ok(None),
+            Place::Unknown => Ok(Some(Answer::UnknownProducer)),
+            Place::Epoch(epoch) if epoch > stamp.epoch => Ok(Some(Answer::Fenced { epoch })),
+            Place::Epoch(current) => Ok(Some(Answer::EpochNotIssued { current })),
             Place::Mode(registered) => Err(AppendError::WrongMode { producer: stamp.producer, registered }),
         }
     }

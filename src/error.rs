@@ -1,6 +1,6 @@
 //! Errors, one type per verb. Each says what was asked, and the limit or the state that refused it.
 
-use crate::ids::ProducerId;
+use crate::ids::{Mode, ProducerId};
 use std::{error::Error, fmt, io, path::PathBuf};
 
 /// Why a log could not be opened. Nothing that was stored has been changed.
@@ -83,13 +83,6 @@ pub enum AppendError {
         /// Most bytes that fit.
         limit: usize,
     },
-    /// The batch has more records than a frame can count.
-    TooManyRecords {
-        /// Records in the batch.
-        records: usize,
-        /// Most records.
-        limit: usize,
-    },
     /// The batch has no records.
     EmptyBatch,
     /// The sequences of the batch would pass the largest there is.
@@ -120,7 +113,7 @@ pub enum AppendError {
         /// The producer.
         producer: ProducerId,
         /// How it was registered last.
-        registered: crate::Mode,
+        registered: Mode,
     },
     /// The partition and the session belong to different logs.
     OtherLog {
@@ -279,9 +272,6 @@ impl fmt::Display for AppendError {
         match self {
             Self::TooLarge { bytes, limit } => {
                 write!(formatter, "{bytes} bytes are too many for one frame: at most {limit}")
-            }
-            Self::TooManyRecords { records, limit } => {
-                write!(formatter, "{records} records are too many for one batch: at most {limit}")
             }
             Self::EmptyBatch => formatter.write_str("the batch has no records: at least 1"),
             Self::SequenceOverflow { sequence, records } => {

@@ -1,4 +1,4 @@
-//! Who appends, how, and how far: the words that every layer uses for a producer.
+//! Who appends, how, how far, and where to: the words that every layer uses.
 
 use std::fmt;
 
@@ -77,4 +77,13 @@ pub(crate) struct Progress {
     pub(crate) last_position: u64,
     /// Time of the last batch.
     pub(crate) last_ms: u64,
+}
+
+/// Offsets of an append's first and last record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// Offset of the first record.
+    pub first: u64,
+    /// Offset of the last record; the same as `first` for one record.
+    pub last: u64,
 }

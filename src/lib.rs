@@ -14,6 +14,8 @@ mod clock;
 #[cfg(not(loom))]
 mod core;
 #[cfg(not(loom))]
+mod directory;
+#[cfg(not(loom))]
 mod error;
 pub mod format;
 mod ids;
@@ -22,6 +24,8 @@ mod log;
 #[cfg(not(loom))]
 mod options;
 mod partition;
+#[cfg(not(loom))]
+mod producers;
 #[allow(unsafe_code)]
 mod raw;
 #[cfg(not(loom))]
@@ -42,10 +46,7 @@ mod tests;
 #[cfg(not(loom))]
 mod wake;
 
-pub use crate::{
-    ids::{Mode, ProducerId, Stamp},
-    partition::append::Offsets,
-};
+pub use crate::ids::{Mode, Offsets, ProducerId, Stamp};
 
 #[cfg(not(loom))]
 pub use crate::{

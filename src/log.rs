@@ -3,26 +3,23 @@
 use crate::{
     clock::Clock,
     core::{Core, Handle, Partitions, Signal, Source},
+    directory::{PARTITIONS, create_partition, identify, list_partitions, lock, make_directory, refuse_a_stranger},
     error::{
         AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, check_partition_name, io_at,
     },
-    format::{
-        VERSION,
-        files::{Directory, Identity, IdentityFault},
-    },
+    format::files::Identity,
     ids::{Mode, ProducerId},
     options::Options,
     partition::{
         Counters, PartitionState,
         recovery::{Recovered, recover},
-        snapshots::write_durably,
     },
-    raw::{sys, table::Table},
-    registry::{Numbering, PRODUCERS, ProducerInfo, Registration, Registry, restore},
+    producers::restore,
+    raw::table::Table,
+    registry::{Numbering, PRODUCERS, ProducerInfo, Registration, Registry},
     wake::Waiters,
 };
 use std::{
-    fs::{self, File, OpenOptions},
     path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError, RwLock,
@@ -30,11 +27,6 @@ use std::{
     },
     time::Duration,
 };
-
-const LOCK_FILE: &str = "LOCK";
-const LOG_FILE: &str = "log";
-const PARTITION_FILE: &str = "partition";
-const PARTITIONS: &str = "partitions";
 
 /// The log's own partitions stay small: what they hold is in their snapshots.
 const INTERNAL_SEGMENT_BYTES: u64 = 1 << 20;
@@ -66,69 +58,6 @@ impl Options {
         // SAFETY: the caller keeps the contract of `Log::open`.
         unsafe { Log::open(directory, self) }
     }
-}
-
-fn read_identity(path: &Path) -> Result<Identity, OpenError> {
-    let bytes = fs::read(path).map_err(io_at("read", path))?;
-    let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
-    Identity::decode(&bytes).map_err(|fault| match fault {
-        IdentityFault::Length(length) => foreign(format!("it has {length} bytes")),
-        IdentityFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}")),
-        IdentityFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
-        IdentityFault::Checksum => {
-            OpenError::Corrupt { path: path.to_owned(), at: 0, reason: "the checksum does not agree".to_owned() }
-        }
-    })
-}
-
-/// Makes a directory that is there to stay.
-fn make_directory(path: &Path) -> Result<(), OpenError> {
-    fs::create_dir_all(path).map_err(io_at("create", path))?;
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(io_at("sync", parent))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_FILE);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_at("open", &path))?;
-    match sys::try_lock_exclusive(&file).map_err(io_at("lock", &path))? {
-        true => Ok(file),
-        false => Err(OpenError::Locked { path }),
-    }
-}
-
-/// What the log is, written if it is new.
-fn identify(directory: &Path) -> Result<Identity, OpenError> {
-    let path = directory.join(LOG_FILE);
-    if path.exists() {
-        let identity = read_identity(&path)?;
-        return match identity.directory {
-            Directory::Log => Ok(identity),
-            Directory::Partition { number } => {
-                Err(OpenError::Foreign { path, reason: format!("it is the file of partition {number}, not of a log") })
-            }
-        };
-    }
-    // A directory with something in it that is no log is somebody else's.
-    for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
-        let entry = entry.map_err(io_at("list", directory))?;
-        let name = entry.file_name();
-        let ours = [LOCK_FILE, PARTITIONS, "log.tmp", "lost+found"].iter().any(|ours| name == *ours);
-        if !ours {
-            return Err(OpenError::Foreign {
-                path: entry.path(),
-                reason: "the directory is not empty, and is not a log".to_owned(),
-            });
-        }
-    }
-    let random = || sys::random_u64().map_err(io_at("draw an identity for", directory));
-    let identity = Identity { log: u128::from(random()?) << 64 | u128::from(random()?), directory: Directory::Log };
-    write_durably(directory, LOG_FILE, &identity.encode())?;
-    Ok(identity)
 }
 
 fn internal_options() -> Options {
@@ -178,59 +107,6 @@ fn assemble(
     Ok((state, replay))
 }
 
-/// Creates a partition's directory.
-fn create_partition(partitions: &Path, name: &str, number: u32, identity: Identity) -> Result<(), OpenError> {
-    let directory = partitions.join(name);
-    make_directory(&directory)?;
-    let identity = Identity { directory: Directory::Partition { number }, ..identity };
-    write_durably(&directory, PARTITION_FILE, &identity.encode())?;
-    Ok(())
-}
-
-/// Names and numbers of the partitions that are there.
-fn list_partitions(partitions: &Path, identity: &Identity) -> Result<Vec<(u32, String)>, OpenError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(partitions).map_err(io_at("list", partitions))? {
-        let entry = entry.map_err(io_at("list", partitions))?;
-        let directory = entry.path();
-        let file = directory.join(PARTITION_FILE);
-        if !file.exists() {
-            // A partition that was being created when the process was killed has nothing in it.
-            if directory.is_dir() && fs::remove_dir(&directory).is_err() {
-                let unfinished = directory.join("partition.tmp");
-                let _ = fs::remove_file(unfinished);
-                let _ = fs::remove_dir(&directory);
-            }
-            continue;
-        }
-        let partition = read_identity(&file)?;
-        let Directory::Partition { number } = partition.directory else {
-            return Err(OpenError::Foreign {
-                path: file,
-                reason: "it is the file of a log, not of a partition".to_owned(),
-            });
-        };
-        if partition.log != identity.log {
-            return Err(OpenError::Foreign { path: file, reason: "it is of another log".to_owned() });
-        }
-        let name = entry.file_name().into_string().map_err(|name| OpenError::Foreign {
-            path: directory,
-            reason: format!("{} is not a partition's name", name.display()),
-        })?;
-        found.push((number, name));
-    }
-    found.sort();
-    for (expected, (number, name)) in found.iter().enumerate() {
-        if expected as u32 != *number {
-            return Err(OpenError::Foreign {
-                path: partitions.join(name),
-                reason: format!("it is partition number {number}, where number {expected} should be"),
-            });
-        }
-    }
-    Ok(found)
-}
-
 impl Log {
     /// Opens the log in `directory`, which is created if it is not there. After a crash this recovers: everything that
     /// was visible when the process was killed is there, what was not finished leaves no trace.
@@ -249,6 +125,8 @@ impl Log {
         options.check()?;
         let directory = directory.as_ref();
         make_directory(directory)?;
+        // Before the lock file is made: nothing is written to what is not ours.
+        refuse_a_stranger(directory)?;
         let lock = lock(directory)?;
         let identity = identify(directory)?;
         let partitions = directory.join(PARTITIONS);
@@ -379,18 +257,14 @@ impl Log {
     }
 
     /// Closes every producer whose latest append is older than `age`, as [`Log::close_producer`] does one, with one
-    /// flush. One that has never appended counts as idle for ever.
+    /// flush. One that has never appended is as old as its registration.
     ///
     /// # Errors
     /// Where writing fails.
     pub fn close_producers_idle_for(&self, age: Duration) -> Result<Vec<ProducerId>, RegisterError> {
         let core = &self.handle.core;
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let oldest = core.clock.now_ms().saturating_sub(age_ms);
-        let idle: Vec<_> =
-            core.producers().into_iter().filter(|info| info.last_used_ms < oldest).map(|info| info.id).collect();
-        core.close_producers(&idle)?;
-        Ok(idle)
+        core.close_producers_before(core.clock.now_ms().saturating_sub(age_ms))
     }
 
     /// Closes the log: seals what is open, so that the next opening reads no frame.
@@ -432,9 +306,9 @@ impl Partition {
     pub fn prepare(&self, segments: u32) -> Result<(), AppendError> {
         let partition = &*self.state;
         let source = Source { core: &self.handle.core, partition };
-        partition.want_segments(segments);
+        partition.wish(segments);
         let prepared = source.prepare_until(|| partition.chain.end().ready >= segments as usize);
-        partition.want_segments(0);
+        partition.unwish(segments);
         prepared
     }
 

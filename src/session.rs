@@ -13,7 +13,8 @@ use crate::{
         fill::Author,
         slot::State,
     },
-    registry::{Numbering, Place, slot_of},
+    producers::{Place, slot_of},
+    registry::Numbering,
 };
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Session {
     epoch: u32,
     /// By partition number.
     lanes: Vec<Option<Box<Lane>>>,
+    /// Why this session appends no more, once it knows: there are then no lanes, and nothing is tried again.
+    refusal: Option<Answer>,
 }
 
 /// A session's way into one partition.
@@ -71,6 +74,7 @@ impl Log {
             id: registration.id,
             epoch: registration.epoch,
             lanes: Vec::new(),
+            refusal: None,
         })
     }
 }
@@ -139,8 +143,7 @@ impl Session {
     /// Appends records as one batch, once; they have the sequences from `first_sequence` on.
     ///
     /// # Errors
-    /// As for [`Session::append`], and [`AppendError::EmptyBatch`], [`AppendError::TooManyRecords`],
-    /// [`AppendError::SequenceOverflow`].
+    /// As for [`Session::append`], and [`AppendError::EmptyBatch`], [`AppendError::SequenceOverflow`].
     #[inline]
     pub fn append_batch(
         &mut self,
@@ -174,7 +177,7 @@ impl Session {
         let source = partition.source();
         match lane.cursor.append_session(body, slot, id, lane.state, &mut lane.progress, now_ms, &source)? {
             Admission::Appended(offsets) => Ok(offsets.into()),
-            _ => Ok(self.refused(partition)),
+            _ => self.refused(partition),
         }
     }
 
@@ -202,7 +205,7 @@ impl Session {
         let Some(slot) = slot_of(&lane.partition.state, id) else { return Ok(Answer::UnknownProducer) };
         let expected = lane.progress.expected;
         if slot.state() != lane.state {
-            return Ok(self.refused(partition));
+            return Ok(self.refused(partition)?);
         }
         if sequence > expected {
             return Ok(Answer::OutOfOrder { expected });
@@ -218,7 +221,7 @@ impl Session {
         let author = Author { slot, id, state: lane.state, progress: &mut lane.progress };
         match lane.cursor.append_with(bytes, Some(author), now_ms, &partition.source(), fill)? {
             Ok(Admission::Appended(offsets)) => Ok(offsets.into()),
-            Ok(_) => Ok(self.refused(partition)),
+            Ok(_) => Ok(self.refused(partition)?),
             Err(error) => Err(FillError::Fill(error)),
         }
     }
@@ -234,23 +237,27 @@ impl Session {
         };
         let fenced = slot_of(&lane.partition.state, id).is_none_or(|slot| slot.state() != lane.state);
         if fenced {
-            return Ok(self.refused(partition));
+            return self.refused(partition);
         }
         lane.partition.state.judge(id, lane.progress, sequence, body)
     }
 
-    /// Why this session appends no more.
+    /// Why this session appends no more. From here on it does not try again, which would cost a void frame each time.
     #[cold]
-    fn refused(&self, partition: &Partition) -> Answer {
-        match self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session) {
+    fn refused(&mut self, partition: &Partition) -> Result<Answer, AppendError> {
+        let core = &self.handle.core;
+        let answer = match core.place(&partition.state, self.id, self.epoch, Mode::Session)? {
             Place::Epoch(epoch) => Answer::Fenced { epoch },
             // Registered by id since: that raised the epoch too.
             Place::Mode(_) => {
-                let epoch = self.handle.core.registry().find(self.id).map_or(self.epoch, |entry| entry.epoch);
+                let epoch = core.registry().find(self.id).map_or(self.epoch, |entry| entry.epoch);
                 Answer::Fenced { epoch }
             }
             Place::Unknown | Place::Own { .. } => Answer::UnknownProducer,
-        }
+        };
+        self.lanes.clear();
+        self.refusal = Some(answer);
+        Ok(answer)
     }
 
     /// The lane into a partition.
@@ -274,10 +281,13 @@ impl Session {
         if !Arc::ptr_eq(&self.handle, &partition.handle) {
             return Err(AppendError::OtherLog { partition: partition.name().to_owned() });
         }
+        if self.refusal.is_some() {
+            return Ok(self.refusal);
+        }
         let Place::Own { state, progress } =
-            self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session)
+            self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session)?
         else {
-            return Ok(Some(self.refused(partition)));
+            return self.refused(partition).map(Some);
         };
         partition.enter()?;
         let lane = Lane {

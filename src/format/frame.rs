@@ -167,7 +167,7 @@ impl Producer {
 
 impl Header {
     /// The two words at 16.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn words(&self) -> [u64; 2] {
         let kind = self.kind as u8 | if self.producer.is_some() { PRODUCER_FLAG } else { 0 };
         [
@@ -210,7 +210,7 @@ impl Header {
     }
 
     /// The checksum of a frame with this header at `position`, in a segment with that salt.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn checksum(&self, body_hash: u64, position: u64, salt: u64) -> u64 {
         let [first, second] = self.words();
         let words = [body_hash, first, second, position, salt];

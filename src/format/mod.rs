@@ -63,11 +63,9 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Bytes before each record of a batch: its length.
 pub const RECORD_LENGTH_BYTES: usize = 4;
 
-/// Most records in one batch.
-pub const BATCH_RECORDS_MAX: u32 = (1 << 24) - 1;
-
 /// Longest name of a partition or a producer, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 
 const _: () = assert!(FRAME_BYTES_MAX / FRAME_ALIGN < 1 << 22, "a publication word has 22 bits for a frame's units");
+const _: () = assert!(FRAME_BYTES_MAX / RECORD_LENGTH_BYTES < 1 << 24, "a frame's header has 24 bits for its records");
 const _: () = assert!(SEGMENT_BYTES_MIN as usize > 2 * SEGMENT_HEADER_BYTES);

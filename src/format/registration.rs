@@ -4,12 +4,13 @@
 //! ```text
 //!   0 producer id
 //!   8 epoch: u32   12 mode: u8   13 live: u8   14 bytes of the name: u16
-//!  16 name, UTF-8
+//!  16 time, ms since the epoch
+//!  24 name, UTF-8
 //! ```
 
 use crate::ids::{Mode, ProducerId};
 
-const NAME_AT: usize = 16;
+const NAME_AT: usize = 24;
 
 /// A slot's latest owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct RegistrationEntry {
     pub(crate) mode: Mode,
     /// False once the producer was closed: the slot is free, its epoch and generation go on.
     pub(crate) live: bool,
+    /// When this was registered.
+    pub(crate) at_ms: u64,
     pub(crate) name: Box<str>,
 }
 
@@ -30,6 +33,7 @@ impl RegistrationEntry {
         into.push(u8::from(self.live));
         // A name's length was checked when it was given.
         into.extend((self.name.len() as u16).to_le_bytes());
+        into.extend(self.at_ms.to_le_bytes());
         into.extend(self.name.as_bytes());
     }
 
@@ -48,9 +52,10 @@ impl RegistrationEntry {
             1 => true,
             _ => return None,
         };
+        let at_ms = u64::from_le_bytes(std::array::from_fn(|at| head[16 + at]));
         let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([head[14], head[15]])))?;
         let name = std::str::from_utf8(name).ok()?.into();
-        Some((Self { id: ProducerId::from_u64(id), epoch, mode, live, name }, rest))
+        Some((Self { id: ProducerId::from_u64(id), epoch, mode, live, at_ms, name }, rest))
     }
 }
 
@@ -60,8 +65,14 @@ mod tests {
 
     #[test]
     fn entries_follow_each_other_and_a_cut_one_is_refused() {
-        let entry =
-            RegistrationEntry { id: ProducerId::new(3, 4), epoch: 5, mode: Mode::ById, live: true, name: "a-b".into() };
+        let entry = RegistrationEntry {
+            id: ProducerId::new(3, 4),
+            epoch: 5,
+            mode: Mode::ById,
+            live: true,
+            at_ms: 6,
+            name: "a-b".into(),
+        };
         let mut bytes = Vec::new();
         entry.encode(&mut bytes);
         entry.encode(&mut bytes);

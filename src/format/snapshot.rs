@@ -177,6 +177,7 @@ mod tests {
             epoch: 3,
             mode: Mode::Session,
             live: true,
+            at_ms: 6,
             name: "two".into(),
         };
         Snapshot {

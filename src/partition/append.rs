@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     format::frame::{Header, Producer, units_of},
-    ids::{ProducerId, Progress, Stamp},
+    ids::{Offsets, ProducerId, Progress, Stamp},
     segment::tail::{Reservation, Tail},
     sync::Arc,
 };
@@ -41,15 +41,6 @@ pub(crate) struct Cursor {
     /// The tail is known to be full: it is not added to again before its successor is there, so that an appender
     /// overshoots each segment once, however often it tries.
     full: bool,
-}
-
-/// Offsets of an append's first and last record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offsets {
-    /// Offset of the first record.
-    pub first: u64,
-    /// Offset of the last record; the same as `first` for one record.
-    pub last: u64,
 }
 
 /// What the hot path of a producer's append ends with.

@@ -1,7 +1,7 @@
 //! What an append stores: one record's bytes, or a batch gathered from slices.
 
 use crate::{
-    format::{BATCH_RECORDS_MAX, RECORD_LENGTH_BYTES, frame::Kind},
+    format::{RECORD_LENGTH_BYTES, frame::Kind},
     raw::window::Claim,
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 pub(crate) trait Body {
     const KIND: Kind;
 
-    /// Records in it; more than a frame may hold if there are.
+    /// Records in it.
     fn records(&self) -> usize;
 
     /// Bytes of the body as stored; `usize::MAX` if it has no such length.
@@ -122,7 +122,6 @@ impl Body for Gathered<'_> {
 pub(crate) enum Unfit {
     Empty,
     Bytes { bytes: usize, limit: usize },
-    Records { records: usize, limit: usize },
 }
 
 /// Checks a body against the largest body that a frame of this partition can hold.
@@ -132,11 +131,5 @@ pub(crate) fn check<B: Body>(body: &B, limit: usize) -> Result<usize, Unfit> {
     if bytes > limit {
         return Err(Unfit::Bytes { bytes, limit });
     }
-    match body.records() {
-        0 => Err(Unfit::Empty),
-        records if records > BATCH_RECORDS_MAX as usize => {
-            Err(Unfit::Records { records, limit: BATCH_RECORDS_MAX as usize })
-        }
-        _ => Ok(bytes),
-    }
+    if body.records() == 0 { Err(Unfit::Empty) } else { Ok(bytes) }
 }

@@ -9,6 +9,7 @@ use crate::segment::{
 use std::{
     collections::VecDeque,
     io,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -60,6 +61,11 @@ pub(crate) enum Lookup {
     Trimmed,
     /// Claimed and not yet published.
     Unpublished,
+    /// Something else than a frame, where one was published.
+    Corrupt {
+        path: PathBuf,
+        at: u64,
+    },
 }
 
 impl Links {
@@ -121,10 +127,15 @@ impl Chain {
     pub(crate) fn frame_at(&self, position: u64) -> io::Result<Lookup> {
         let Some(segment) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
         let unit = ((position - segment.shape().base_position) / 8) as usize;
-        let found = find(&segment.window()?, segment.shape(), unit);
-        Ok(match found {
+        let window = segment.window()?;
+        // Looked at before the word: a segment is sealed when all of its words are there.
+        let sealed = segment.seal().is_some();
+        Ok(match find(&window, segment.shape(), unit) {
             Found::Frame(frame) => Lookup::Found(Located { segment, frame }),
-            _ => Lookup::Unpublished,
+            Found::Nothing if !sealed => Lookup::Unpublished,
+            Found::Nothing | Found::Padding { .. } | Found::Invalid => {
+                Lookup::Corrupt { path: segment.path(), at: unit as u64 * 8 }
+            }
         })
     }
 

@@ -3,7 +3,6 @@
 //! snapshot that is nearer.
 
 use super::{
-    append::Offsets,
     body::Body,
     chain::{Located, Lookup},
     state::{PartitionState, locked},
@@ -12,7 +11,7 @@ use crate::{
     answer::Answer,
     error::{AppendError, FetchError},
     format::{batch::Records, frame::Kind, snapshot::Snapshot},
-    ids::{ProducerId, Progress},
+    ids::{Offsets, ProducerId, Progress},
     sync::Backoff,
 };
 use std::fs::File;
@@ -82,7 +81,12 @@ impl PartitionState {
         let mut steps = 0;
         while position != 0 {
             let Some(original) = self.original_at(producer, position)? else { return Ok(None) };
-            let previous = original.located.frame.header.producer.map_or(0, |producer| producer.previous_position);
+            let (previous, epoch) = original
+                .located
+                .frame
+                .header
+                .producer
+                .map_or((0, 0), |stored| (stored.previous_position, stored.epoch));
             let reached = original.first_sequence <= first;
             let before = original.first_sequence;
             if original.first_sequence <= last {
@@ -94,7 +98,7 @@ impl PartitionState {
             }
             steps += 1;
             position = match steps {
-                STEPS_BEFORE_SNAPSHOTS => self.nearer(producer, last, before).unwrap_or(previous),
+                STEPS_BEFORE_SNAPSHOTS => self.nearer(producer, epoch, last, before).unwrap_or(previous),
                 _ => previous,
             };
         }
@@ -115,6 +119,10 @@ impl PartitionState {
                 // A retry that overtook its original: the original's thread has claimed and is still copying. Its answer
                 // is ours.
                 Lookup::Unpublished => backoff.wait(),
+                Lookup::Corrupt { path, at } => {
+                    let reason = "a published frame was expected here";
+                    return Err(FetchError::Corrupt { path, at, offset: self.chain.start_offset(), reason });
+                }
             }
         };
         let Located { segment, frame } = &located;
@@ -139,14 +147,15 @@ impl PartitionState {
         }))
     }
 
-    /// A position to go on from that is nearer to `sequence` than the frame with the sequence `before`.
-    fn nearer(&self, producer: ProducerId, sequence: u64, before: u64) -> Option<u64> {
+    /// A position to go on from that is nearer to `sequence` than the frame with the sequence `before`. Only a snapshot
+    /// of the same epoch will do: with an epoch, numbering may have started again.
+    fn nearer(&self, producer: ProducerId, epoch: u32, sequence: u64, before: u64) -> Option<u64> {
         let snapshots = locked(&self.snapshots).clone();
         // The oldest snapshot that already knew the sequence is the nearest.
         snapshots.iter().find_map(|snapshot| {
             let entry = Snapshot::look_up(&File::open(&snapshot.path).ok()?, producer).ok()??;
             let knew = entry.progress.expected > sequence && entry.progress.expected <= before;
-            (knew && entry.progress.last_position >= self.chain.start_position())
+            (knew && entry.epoch == epoch && entry.progress.last_position >= self.chain.start_position())
                 .then_some(entry.progress.last_position)
         })
     }

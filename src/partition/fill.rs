@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     format::frame::{Header, Kind, Producer, units_of},
-    ids::{ProducerId, Progress},
+    ids::{Offsets, ProducerId, Progress},
     segment::tail::{Reservation, Tail},
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -92,6 +92,6 @@ impl Cursor {
         if let Some(reservation) = open.reservation.take() {
             self.tail().publish(reservation.claim, place.units, &header, hash);
         }
-        Ok(Ok(Admission::Appended(super::append::Offsets { first: offset, last: offset })))
+        Ok(Ok(Admission::Appended(Offsets { first: offset, last: offset })))
     }
 }

@@ -21,8 +21,8 @@ impl PartitionState {
     /// Prepares one segment if fewer stand ready than should. Returns whether still more are wanted.
     pub(crate) fn prepare_one(&self, now_ms: u64) -> bool {
         let end = self.chain.end();
-        // A partition that nobody has appended to since the log was opened gets one when somebody does, and only then more.
-        let wanted = if end.begun { self.segments_wanted() } else { locked(&self.preparation).wanted.max(1) } as usize;
+
+        let wanted = self.segments_wanted(end.begun) as usize;
         if end.ready >= wanted {
             // Under the lock, so that whoever is about to sleep is woken too.
             drop(locked(&self.preparation));

@@ -237,6 +237,15 @@ fn usable_snapshot(
     (newest, kept)
 }
 
+/// Removes segments, the last one first, so that a gap is never left between two.
+fn remove_all(segments: &mut impl DoubleEndedIterator<Item = Segment>) -> Result<(), OpenError> {
+    for segment in segments.rev() {
+        let path = segment.path();
+        fs::remove_file(&path).map_err(io_at("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// Recovers the partition in `directory`.
 pub(crate) fn recover(
     directory: &Path,
@@ -266,8 +275,7 @@ pub(crate) fn recover(
     let mut kept = Vec::with_capacity(segments.len());
     let mut rest = segments.drain(..);
     let mut before: Option<End> = None;
-    let mut ended_early = false;
-    for segment in rest.by_ref() {
+    while let Some(segment) = rest.next() {
         let path = segment.path();
         let base_offset = match segment.seal() {
             Some(seal) => seal.base_offset,
@@ -275,8 +283,8 @@ pub(crate) fn recover(
                 Some(start) => start.base_offset,
                 None => {
                     // Begun by no frame that counts: like one that stands ready.
+                    remove_all(&mut rest)?;
                     fs::remove_file(&path).map_err(io_at("remove", &path))?;
-                    ended_early = true;
                     break;
                 }
             },
@@ -301,27 +309,21 @@ pub(crate) fn recover(
             None => {
                 let Scanned { end, latest_ms } = scan(&segment, &mut replay).map_err(io_at("map", &path))?;
                 let full = end.units == segment.shape().capacity;
+                if !full {
+                    // Behind an early end nothing counts. Gone before the end is sealed: an opening that is itself cut
+                    // off must not leave an end with something behind it.
+                    remove_all(&mut rest)?;
+                }
                 let reason = if full { SealReason::Full } else { SealReason::Recovered };
                 segment.write_seal(end, base_offset, latest_ms, reason).map_err(io_at("seal", &path))?;
-                ended_early = !full;
                 end
             }
         };
         end = End::of(&segment, base_offset, place);
         before = Some(end);
         kept.push(Arc::new(segment));
-        if ended_early {
-            break;
-        }
     }
-    // Behind an early end nothing counts.
-    for segment in rest {
-        if !ended_early {
-            break;
-        }
-        let path = segment.path();
-        fs::remove_file(&path).map_err(io_at("remove", &path))?;
-    }
+    drop(rest);
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
     Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots })

@@ -29,8 +29,8 @@ pub(crate) struct Preparation {
     pub(crate) tries: u64,
     /// The last try, if it failed.
     pub(crate) failure: Option<io::Error>,
-    /// Segments wanted beyond the active one, if more than the options say.
-    pub(crate) wanted: u32,
+    /// Segments that callers wait for beyond the active one, an entry each.
+    pub(crate) wishes: Vec<u32>,
 }
 
 /// See the head of this file.
@@ -70,13 +70,23 @@ impl PartitionState {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks for more segments to stand ready than the options say; 0 takes that back.
-    pub(crate) fn want_segments(&self, segments: u32) {
-        locked(&self.preparation).wanted = segments;
+    /// Asks for that many segments to stand ready, until `unwish`.
+    pub(crate) fn wish(&self, segments: u32) {
+        locked(&self.preparation).wishes.push(segments);
     }
 
-    /// Segments that should stand ready beyond the active one.
-    pub(crate) fn segments_wanted(&self) -> u32 {
-        locked(&self.preparation).wanted.max(self.options.segments_ahead)
+    /// Takes one such wish back.
+    pub(crate) fn unwish(&self, segments: u32) {
+        let mut preparation = locked(&self.preparation);
+        if let Some(at) = preparation.wishes.iter().position(|wish| *wish == segments) {
+            preparation.wishes.swap_remove(at);
+        }
+    }
+
+    /// Segments that should stand ready beyond the active one. A partition that nobody has appended to since the log was
+    /// opened gets one when somebody does, and only then more.
+    pub(crate) fn segments_wanted(&self, begun: bool) -> u32 {
+        let wished = locked(&self.preparation).wishes.iter().copied().max().unwrap_or(0);
+        wished.max(if begun { self.options.segments_ahead } else { 1 })
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use oncelog_load::{
-    Acknowledge, Idempotence, LoadError, Outcome, Pace, Payloads, Progress, Repeats, Row, Settings, Window, Workload, canonical,
-    files, table,
+    Acknowledge, Idempotence, LoadError, Outcome, Pace, Payloads, Progress, Repeats, Row, Settings, Window, Workload,
+    canonical, files, table,
 };
 
 use crate::failure::Failure;
@@ -206,18 +206,22 @@ fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
 
 fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     let idempotences = or(&arguments.idempotence, &[Idempotence::Off, Idempotence::Session, Idempotence::ById]);
-    let mut workloads: Vec<Workload> = payloads(arguments)?.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
+    let mut workloads: Vec<Workload> =
+        payloads(arguments)?.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
     workloads = each(&workloads, &or(&arguments.batch, &[1]), |workload, batch| workload.batch = batch);
     workloads = each(&workloads, &or(&arguments.threads, &[1]), |workload, threads| workload.threads = threads);
-    workloads = each(&workloads, &or(&arguments.partitions, &[1]), |workload, partitions| workload.partitions = partitions);
+    workloads =
+        each(&workloads, &or(&arguments.partitions, &[1]), |workload, partitions| workload.partitions = partitions);
     workloads = each(&workloads, &or(&arguments.acknowledge, &[Acknowledge::Written]), |workload, level| {
         workload.acknowledge = level;
     });
-    workloads = each(&workloads, &or(&arguments.window, &[Window::Mapped]), |workload, window| workload.window = window);
+    workloads =
+        each(&workloads, &or(&arguments.window, &[Window::Mapped]), |workload, window| workload.window = window);
     workloads = each(&workloads, &paces(arguments)?, |workload, pace| workload.pace = pace);
     workloads = each(&workloads, &idempotences, |workload, idempotence| workload.idempotence = idempotence);
     let producers: Vec<Option<usize>> = or(&arguments.producers.iter().copied().map(Some).collect::<Vec<_>>(), &[None]);
-    workloads = each(&workloads, &producers, |workload, producers| workload.producers = producers.unwrap_or(workload.threads));
+    workloads =
+        each(&workloads, &producers, |workload, producers| workload.producers = producers.unwrap_or(workload.threads));
     workloads = each(&workloads, &or(&arguments.duplicates, &[0.0]), |workload, share| workload.duplicates = share);
     // Off has no producers and recognises no retry; beside the others it is measured once, as what they are compared with.
     if idempotences.len() > 1 {
@@ -253,9 +257,9 @@ fn payloads(arguments: &Arguments) -> Result<Vec<Payloads>, Failure> {
 
 fn paces(arguments: &Arguments) -> Result<Vec<Pace>, Failure> {
     match (arguments.pace.as_deref(), arguments.rate.as_slice()) {
-        (Some("closed"), [rate, ..]) => {
-            Err(Failure::Usage(format!("a rate of {rate} a second is a schedule: a closed loop has none, leave out one of the two")))
-        }
+        (Some("closed"), [rate, ..]) => Err(Failure::Usage(format!(
+            "a rate of {rate} a second is a schedule: a closed loop has none, leave out one of the two"
+        ))),
         (Some("open"), []) => Ok(vec![Pace::Open { rate_per_second: canonical::RATE_PER_SECOND }]),
         (_, []) => Ok(vec![Pace::Closed]),
         (_, rates) => Ok(rates.iter().map(|rate| Pace::Open { rate_per_second: *rate }).collect()),

@@ -39,7 +39,9 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         let text = error.to_string();
         match error {
-            LoadError::Workload(_) | LoadError::Payload(_) | LoadError::NotEmpty(_) | LoadError::Segment { .. } => Self::Usage(text),
+            LoadError::Workload(_) | LoadError::Payload(_) | LoadError::NotEmpty(_) | LoadError::Segment { .. } => {
+                Self::Usage(text)
+            }
             _ => Self::Failed(text),
         }
     }

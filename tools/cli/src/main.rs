@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-
 /// Measure an oncelog log, and look after the producers of one.
 #[derive(Parser)]
 #[command(

@@ -29,8 +29,18 @@ fn a_quick_run_holds_its_figures_with_every_field() {
     let out = dir.path().join("out");
     let kept = dir.path().join("kept");
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
-    let output =
-        oncelog(&["bench", "--quick", "--seconds", "1", "--json", &path(&json), "--out", &path(&out), "--dir", &path(&kept)]);
+    let output = oncelog(&[
+        "bench",
+        "--quick",
+        "--seconds",
+        "1",
+        "--json",
+        &path(&json),
+        "--out",
+        &path(&out),
+        "--dir",
+        &path(&kept),
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let table = String::from_utf8(output.stdout).expect("text");
@@ -47,7 +57,9 @@ fn a_quick_run_holds_its_figures_with_every_field() {
     for payload_bytes in [100, 1024] {
         for idempotence in ["off", "session", "by-id"] {
             let is_it = |figure: &&Value| {
-                figure["payload_bytes"] == payload_bytes && figure["idempotence"] == idempotence && figure["loop"] == "closed"
+                figure["payload_bytes"] == payload_bytes
+                    && figure["idempotence"] == idempotence
+                    && figure["loop"] == "closed"
             };
             let found: Vec<&Value> = figures.iter().filter(is_it).collect();
             let [figure] = found[..] else { panic!("{} figures of {payload_bytes} B, {idempotence}", found.len()) };
@@ -57,7 +69,10 @@ fn a_quick_run_holds_its_figures_with_every_field() {
     let open: Vec<&Value> = figures.iter().filter(|figure| figure["loop"] == "open").collect();
     assert_eq!(open.len(), 3);
     for figure in open {
-        check_fields(figure, &["rate_per_second", "latency_ns.p999", "service_ns.p50", "send_delay_ns.p99", "baseline_ns.max"]);
+        check_fields(
+            figure,
+            &["rate_per_second", "latency_ns.p999", "service_ns.p50", "send_delay_ns.p99", "baseline_ns.max"],
+        );
         check_fields(figure, &["saturated", "per_second", "appends_per_second.median", "verified"]);
     }
     let files: Vec<String> = fs::read_dir(&out)
@@ -75,7 +90,10 @@ fn a_quick_run_holds_its_figures_with_every_field() {
 }
 
 fn check_closed(figure: &Value, idempotence: &str) {
-    check_fields(figure, &["workload", "batch", "threads", "partitions", "duplicates", "acknowledge", "window", "repeats"]);
+    check_fields(
+        figure,
+        &["workload", "batch", "threads", "partitions", "duplicates", "acknowledge", "window", "repeats"],
+    );
     for spread in ["ns_per_append", "ns_per_record", "appends_per_second", "bytes_per_second", "limit_ns_per_append"] {
         check_fields(&figure[spread], &["median", "min", "max"]);
     }
@@ -92,8 +110,19 @@ fn check_closed(figure: &Value, idempotence: &str) {
 /// The keys by which measuring tells figures apart.
 fn keys(figure: &Value) -> String {
     let names = [
-        "workload", "idempotence", "payload_bytes", "batch", "threads", "producers", "partitions", "duplicates", "acknowledge",
-        "window", "loop", "rate_per_second", "verify",
+        "workload",
+        "idempotence",
+        "payload_bytes",
+        "batch",
+        "threads",
+        "producers",
+        "partitions",
+        "duplicates",
+        "acknowledge",
+        "window",
+        "loop",
+        "rate_per_second",
+        "verify",
     ];
     names.map(|name| figure[name].to_string()).join(" ")
 }

@@ -75,28 +75,35 @@ struct Blocks {
 }
 
 /// Measures one workload beside its limit and, if it is idempotent, beside itself without idempotence.
-pub(crate) fn measure(workload: &Workload, extent: Extent, repeats: Repeats, site: Site<'_>) -> Result<Figure, LoadError> {
+pub(crate) fn measure(
+    workload: &Workload,
+    extent: Extent,
+    repeats: Repeats,
+    site: Site<'_>,
+) -> Result<Figure, LoadError> {
     let ring = workload.payloads.ring(workload.batch);
     let off = (workload.idempotence != Idempotence::Off).then(|| workload.without_idempotence());
     let off_extent = off.as_ref().map(|off| Extent::of(off, extent.segment_bytes, extent.segments));
     let many_producers = serves_all_repeats(workload);
     let mut blocks = Blocks::default();
+    let outer_scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
     let mut long_lived: Option<Stage<'_>> = None;
     let start = Instant::now();
     let mut done = 0;
     while repeats.go_on(done, start) {
         let last = repeats.is_last(done, start);
         let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
-        let open = |name, workload, extent| Stage::open(&scratch.path().join(name), workload, &ring, extent, site.seed);
+        let own_scratch = if many_producers { outer_scratch.path() } else { scratch.path() };
+        let open = |dir: &Path, workload, extent| Stage::open(&dir.join("log"), workload, &ring, extent, site.seed);
         let mut limit = Limit::prepare(scratch.path(), workload, extent)?;
         let mut off_stage = match off.as_ref().zip(off_extent) {
-            Some((off, extent)) => Some(open("off", off, extent)?),
+            Some((off, extent)) => Some(open(&scratch.path().join("off"), off, extent)?),
             None => None,
         };
         let mut stage = match (long_lived.take(), site.kept.filter(|_| last || many_producers)) {
             (Some(stage), _) => stage,
             (None, Some(log)) => Stage::within(log, &workload.label(), workload, &ring, extent, site.seed)?,
-            (None, None) => open("own", workload, extent)?,
+            (None, None) => open(own_scratch, workload, extent)?,
         };
         stage.warm_up()?;
         stage.prepare()?;
@@ -176,7 +183,12 @@ impl Limit {
 }
 
 /// One block of every lane.
-pub(crate) fn block(stage: &mut Stage<'_>, workload: &Workload, extent: Extent, seed: u64) -> Result<Timing, LoadError> {
+pub(crate) fn block(
+    stage: &mut Stage<'_>,
+    workload: &Workload,
+    extent: Extent,
+    seed: u64,
+) -> Result<Timing, LoadError> {
     let visible = workload.acknowledge == Acknowledge::Visible;
     let (timing, appended) = timed(&mut stage.lanes, |lane| {
         if workload.duplicates > 0.0 {

@@ -21,7 +21,12 @@ use crate::workload::Workload;
 const AHEAD: usize = 2;
 
 /// Measures a workload whose segments are made while it runs. One thread, one partition, batches of one.
-pub(crate) fn measure(workload: &Workload, extent: Extent, repeats: Repeats, site: Site<'_>) -> Result<Figure, LoadError> {
+pub(crate) fn measure(
+    workload: &Workload,
+    extent: Extent,
+    repeats: Repeats,
+    site: Site<'_>,
+) -> Result<Figure, LoadError> {
     let ring = workload.payloads.ring(workload.batch);
     let (mut own, mut bare, mut faults, mut rotations) = (Vec::new(), Vec::new(), 0, 0);
     let start = Instant::now();

@@ -47,7 +47,12 @@ impl Checks {
 }
 
 /// Scans what a workload has appended, with each kind of check by turns; a figure for each.
-pub(crate) fn measure(workload: &Workload, extent: Extent, repeats: Repeats, site: Site<'_>) -> Result<Vec<Figure>, LoadError> {
+pub(crate) fn measure(
+    workload: &Workload,
+    extent: Extent,
+    repeats: Repeats,
+    site: Site<'_>,
+) -> Result<Vec<Figure>, LoadError> {
     let ring = workload.payloads.ring(workload.batch);
     let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
     let mut stage = match site.kept {

@@ -114,8 +114,10 @@ mod tests {
         for entry in IntervalLogIterator::new(&text) {
             if let LogEntry::Interval(interval) = entry.expect("an entry") {
                 let encoded = interval.encoded_histogram().as_bytes();
-                let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).expect("base64");
-                let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram");
+                let bytes =
+                    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).expect("base64");
+                let histogram: Histogram<u64> =
+                    Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram");
                 totals.push(histogram.len());
             }
         }

@@ -1,4 +1,4 @@
-//! For benchmarks that decide themselves how often: criterion asks for a number of appends and is told their time.
+//! For benchmarks that decide themselves how often: criterion asks for a number of blocks and is told their time.
 
 use std::fs;
 use std::path::Path;
@@ -7,34 +7,38 @@ use std::time::Duration;
 use crate::closed::block;
 use crate::error::LoadError;
 use crate::recover::Left;
-use crate::stage::{Extent, ROTATIONS_MIN, Stage};
 use crate::run::SEGMENT_BYTES;
+use crate::stage::{Extent, ROTATIONS_MIN, Stage};
 use crate::workload::Workload;
 
-/// How long `calls` appends of each thread take, in blocks into segments that stand ready; what lies between the
-/// blocks is not counted.
+/// Records that a block of a workload sends.
+#[must_use]
+pub fn records_of_block(workload: &Workload) -> u64 {
+    extent(workload).calls * (workload.threads * workload.batch) as u64
+}
+
+/// How long so many blocks take, each into a new log whose segments stand ready; what lies between the blocks is not
+/// counted.
 ///
 /// # Errors
 /// As [`run`](crate::run).
-pub fn time_appends(workload: &Workload, dir: &Path, calls: u64) -> Result<Duration, LoadError> {
+pub fn time_blocks(workload: &Workload, dir: &Path, blocks: u64) -> Result<Duration, LoadError> {
     workload.check()?;
     let ring = workload.payloads.ring(workload.batch);
-    let whole = Extent::of(workload, SEGMENT_BYTES, ROTATIONS_MIN + 1);
+    let extent = extent(workload);
     let mut seconds = 0.0;
-    let mut left = calls;
-    while left > 0 {
-        // A few appends do not need seventeen segments.
-        let now = left.min(whole.calls);
-        let segments = (whole.segments * now).div_ceil(whole.calls);
-        let extent = Extent { calls: now, segments, ..whole };
+    for seed in 0..blocks {
         let scratch = tempfile::tempdir_in(dir).map_err(LoadError::io("a scratch directory"))?;
-        let mut stage = Stage::open(&scratch.path().join("log"), workload, &ring, extent, left)?;
+        let mut stage = Stage::open(&scratch.path().join("log"), workload, &ring, extent, seed)?;
         stage.warm_up()?;
         stage.prepare()?;
-        seconds += block(&mut stage, workload, extent, left)?.seconds;
-        left -= now;
+        seconds += block(&mut stage, workload, extent, seed)?.seconds;
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+fn extent(workload: &Workload) -> Extent {
+    Extent::of(workload, SEGMENT_BYTES, ROTATIONS_MIN + 1)
 }
 
 /// How long it takes to reopen a log `times` times that was left without a close after filling `segments`.

@@ -97,7 +97,8 @@ impl Mount {
         let mut file_system = file_system.split(' ');
         let (kind, source, super_options) = (file_system.next()?, file_system.next()?, file_system.next()?);
         let mut options: Vec<&str> = point_options.split(',').collect();
-        options.extend(super_options.split(',').filter(|option| !point_options.split(',').any(|other| other == *option)));
+        options
+            .extend(super_options.split(',').filter(|option| !point_options.split(',').any(|other| other == *option)));
         Some((
             point,
             Self { file_system: kind.to_owned(), options: options.join(","), source: source.to_owned(), device },

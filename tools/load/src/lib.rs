@@ -49,13 +49,14 @@ mod workload;
 
 pub use closed::Repeats;
 pub use error::LoadError;
-pub use harness::{time_appends, time_reopening};
+pub use harness::{records_of_block, time_blocks, time_reopening};
 pub use open::OpenResult;
 pub use payload::{PayloadError, Payloads};
 pub use progress::Progress;
 pub use recorder::{Interval, Recorder};
 pub use result::{
-    DeviceFacts, Figure, Flushes, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult, SCHEMA_VERSION, SegmentsFrom,
+    DeviceFacts, Figure, Flushes, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult, SCHEMA_VERSION,
+    SegmentsFrom,
 };
 pub use run::{Outcome, Row, SEGMENT_BYTES, Settings, run};
 pub use spread::Spread;

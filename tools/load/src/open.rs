@@ -92,7 +92,8 @@ pub(crate) fn measure(
     figure.baseline_ns = Some(percentiles(&baseline.latency));
     figure.segment_bytes = Some(segment_bytes);
     figure.rotations = Some(rotations);
-    figure.segments_from = Some(if plan.bytes(workload) > PREPARED_BYTES_MAX { SegmentsFrom::OnDemand } else { SegmentsFrom::Ahead });
+    figure.segments_from =
+        Some(if plan.bytes(workload) > PREPARED_BYTES_MAX { SegmentsFrom::OnDemand } else { SegmentsFrom::Ahead });
     figure.minor_faults_per_thousand = Some(faults as f64 * 1e3 / appends.max(1) as f64);
     figure.verified = true;
     figure.saturated = Some(given_up || is_saturated(&rates, rate_per_second));
@@ -160,7 +161,14 @@ struct Ran {
     minor_faults: u64,
 }
 
-fn run(plan: Plan, workload: &Workload, stage: &mut Stage<'_>, repeat: usize, start: Duration, seed: u64) -> Result<Ran, LoadError> {
+fn run(
+    plan: Plan,
+    workload: &Workload,
+    stage: &mut Stage<'_>,
+    repeat: usize,
+    start: Duration,
+    seed: u64,
+) -> Result<Ran, LoadError> {
     let visible = workload.acknowledge == Acknowledge::Visible;
     let duplicates = workload.duplicates;
     let mut lanes: Vec<_> = stage
@@ -299,7 +307,10 @@ mod tests {
     #[test]
     fn slots_are_spread_evenly_over_time_and_threads() {
         let plan = plan(1_000.0, 2);
-        assert_eq!([plan.due(0, 0), plan.due(1, 0), plan.due(0, 1), plan.due(1, 1)], [0, 1_000_000, 2_000_000, 3_000_000]);
+        assert_eq!(
+            [plan.due(0, 0), plan.due(1, 0), plan.due(0, 1), plan.due(1, 1)],
+            [0, 1_000_000, 2_000_000, 3_000_000]
+        );
         assert_eq!(plan.slots(1.0), 500);
         // No rounding adds up: after an hour the schedule is still where it should be.
         assert_eq!(super::tests::plan(3.0, 1).due(0, 3 * 3600), 3_600_000_000_000);
@@ -327,7 +338,12 @@ mod tests {
 
     #[test]
     fn a_rate_out_of_reach_is_saturated_and_given_up() {
-        let scheduled = Scheduled::new(Plan { recorded_seconds: 0.02, warm_up_seconds: 0.0, ..plan(1_000.0, 1) }, 0, 0, Duration::ZERO);
+        let scheduled = Scheduled::new(
+            Plan { recorded_seconds: 0.02, warm_up_seconds: 0.0, ..plan(1_000.0, 1) },
+            0,
+            0,
+            Duration::ZERO,
+        );
         let ended = scheduled
             .run(Instant::now(), || {
                 std::thread::sleep(Duration::from_millis(10));

@@ -117,7 +117,11 @@ pub(crate) struct Feed<'p> {
 
 impl<'p> Feed<'p> {
     pub(crate) fn new(ring: &'p [&'p [u8]], batch: usize) -> Self {
-        assert!(!ring.is_empty() && ring.len().is_multiple_of(batch), "a ring of {} for batches of {batch}", ring.len());
+        assert!(
+            !ring.is_empty() && ring.len().is_multiple_of(batch),
+            "a ring of {} for batches of {batch}",
+            ring.len()
+        );
         Self { ring, batch, at: ring.len() - batch }
     }
 

@@ -18,13 +18,19 @@ use crate::verify::VerifyError;
 use crate::workload::{Idempotence, Workload};
 
 /// Reopens what a workload has appended since the newest snapshot.
-pub(crate) fn measure(workload: &Workload, extent: Extent, repeats: Repeats, site: Site<'_>) -> Result<Figure, LoadError> {
+pub(crate) fn measure(
+    workload: &Workload,
+    extent: Extent,
+    repeats: Repeats,
+    site: Site<'_>,
+) -> Result<Figure, LoadError> {
     let ring = workload.payloads.ring(workload.batch);
     let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
     let left = Left::after(workload, &ring, extent, &scratch.path().join("origin"), site.seed)?;
     let mut times: Vec<Times> = Vec::new();
     let start = Instant::now();
-    while times.len() < repeats.least || (times.len() < repeats.most && start.elapsed().as_secs_f64() < repeats.seconds) {
+    while times.len() < repeats.least || (times.len() < repeats.most && start.elapsed().as_secs_f64() < repeats.seconds)
+    {
         let copy = scratch.path().join("copy");
         times.push(left.reopen_copy(&copy)?);
         fs::remove_dir_all(&copy).map_err(LoadError::io("removing the copy"))?;

@@ -47,7 +47,9 @@ impl Row {
     #[must_use]
     pub fn workload(&self) -> &Workload {
         match self {
-            Self::Append(workload) | Self::Endless(workload) | Self::Fetch(workload) | Self::Recover(workload) => workload,
+            Self::Append(workload) | Self::Endless(workload) | Self::Fetch(workload) | Self::Recover(workload) => {
+                workload
+            }
         }
     }
 
@@ -171,7 +173,11 @@ pub fn run(rows: &[Row], settings: &Settings, progress: &mut Progress) -> Result
         command: settings.command.clone(),
         seed: settings.seed,
     };
-    Ok(Outcome { result: RunResult { schema_version: SCHEMA_VERSION, run, host, device, figures }, open_loops, started })
+    Ok(Outcome {
+        result: RunResult { schema_version: SCHEMA_VERSION, run, host, device, figures },
+        open_loops,
+        started,
+    })
 }
 
 enum Measured {

@@ -118,7 +118,13 @@ pub(crate) struct Stage<'p> {
 
 impl<'p> Stage<'p> {
     /// Opens a log of its own in a directory that does not exist yet.
-    pub(crate) fn open(dir: &Path, workload: &Workload, ring: &'p [&'p [u8]], extent: Extent, seed: u64) -> Result<Self, LoadError> {
+    pub(crate) fn open(
+        dir: &Path,
+        workload: &Workload,
+        ring: &'p [&'p [u8]],
+        extent: Extent,
+        seed: u64,
+    ) -> Result<Self, LoadError> {
         // SAFETY: the directory is new and known to this process alone; nothing else writes to its files.
         let log = unsafe { options(extent.segment_bytes, workload.producers as u64).open(dir) }?;
         Self::within(&log, "", workload, ring, extent, seed)
@@ -200,7 +206,13 @@ impl crate::lane::Work for WarmUp {
 }
 
 /// Producers and partitions, dealt out to the threads.
-fn kinds(log: &Log, name: &str, workload: &Workload, partitions: &[Partition], seed: u64) -> Result<Vec<Kind>, LoadError> {
+fn kinds(
+    log: &Log,
+    name: &str,
+    workload: &Workload,
+    partitions: &[Partition],
+    seed: u64,
+) -> Result<Vec<Kind>, LoadError> {
     let threads = workload.threads;
     let producer_name = |producer: usize| format!("{name}-producer-{producer}");
     let place = |partition: &Partition| -> Result<Place, LoadError> {

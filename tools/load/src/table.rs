@@ -27,7 +27,18 @@ pub fn render(result: &RunResult) -> String {
 
 fn closed(text: &mut String, figures: &[&Figure]) {
     let mut table = Table::new([
-        "payload", "batch", "thr", "idempotence", "producers", "dup", "append", "min..max", "limit", "x limit", "x off", "rate",
+        "payload",
+        "batch",
+        "thr",
+        "idempotence",
+        "producers",
+        "dup",
+        "append",
+        "min..max",
+        "limit",
+        "x limit",
+        "x off",
+        "rate",
     ]);
     for figure in figures {
         table.row([
@@ -53,7 +64,16 @@ fn closed(text: &mut String, figures: &[&Figure]) {
 }
 
 fn endless(text: &mut String, figures: &[&Figure]) {
-    let mut table = Table::new(["payload", "idempotence", "append", "min..max", "two bare threads", "ratio", "payload rate", "rotations"]);
+    let mut table = Table::new([
+        "payload",
+        "idempotence",
+        "append",
+        "min..max",
+        "two bare threads",
+        "ratio",
+        "payload rate",
+        "rotations",
+    ]);
     for figure in figures {
         table.row([
             payload(figure),
@@ -70,11 +90,30 @@ fn endless(text: &mut String, figures: &[&Figure]) {
 }
 
 fn open(text: &mut String, figures: &[&Figure]) {
-    let mut table = Table::new(["payload", "batch", "thr", "idempotence", "schedule", "what", "p50", "p90", "p99", "p99.9", "p99.99", "max"]);
+    let mut table = Table::new([
+        "payload",
+        "batch",
+        "thr",
+        "idempotence",
+        "schedule",
+        "what",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "p99.99",
+        "max",
+    ]);
     for figure in figures {
         let rate = figure.rate_per_second.map_or(String::new(), |rate| format!("{}/s", number(rate)));
         let mark = if figure.saturated == Some(true) { " (!)" } else { "" };
-        let keys = [payload(figure), or_dash(figure.batch), or_dash(figure.threads), idempotence(figure), format!("{rate}{mark}")];
+        let keys = [
+            payload(figure),
+            or_dash(figure.batch),
+            or_dash(figure.threads),
+            idempotence(figure),
+            format!("{rate}{mark}"),
+        ];
         let rows = [
             ("latency", figure.latency_ns),
             ("service", figure.service_ns),
@@ -123,7 +162,17 @@ fn fetch(text: &mut String, figures: &[&Figure]) {
 }
 
 fn recover(text: &mut String, figures: &[&Figure]) {
-    let mut table = Table::new(["payload", "idempotence", "producers", "since snapshot", "segments", "reopen", "min..max", "rate", "sync before"]);
+    let mut table = Table::new([
+        "payload",
+        "idempotence",
+        "producers",
+        "since snapshot",
+        "segments",
+        "reopen",
+        "min..max",
+        "rate",
+        "sync before",
+    ]);
     let ms = |seconds: Option<f64>| seconds.map_or(String::new(), |seconds| number(seconds * 1e3));
     for figure in figures {
         table.row([
@@ -284,8 +333,14 @@ mod tests {
     /// Figures wider than any real one.
     fn wide() -> RunResult {
         let spread = |median: f64| Some(Spread { median, min: median * 0.9, max: median * 1.2 });
-        let percentiles =
-            Some(Percentiles { p50: 65, p90: 1_100, p99: 20_000, p999: 12_345_000, p9999: Some(12_345_000), max: 59_123_456_789 });
+        let percentiles = Some(Percentiles {
+            p50: 65,
+            p90: 1_100,
+            p99: 20_000,
+            p999: 12_345_000,
+            p9999: Some(12_345_000),
+            max: 59_123_456_789,
+        });
         let workload = Workload {
             idempotence: Idempotence::Session,
             producers: 1_048_576,
@@ -368,7 +423,9 @@ mod tests {
         for line in text.lines() {
             assert!(line.len() <= WIDTH_MAX, "{} columns: {line}", line.len());
         }
-        for expected in ["x limit", "schedule", "two bare threads", "Scan from memory", "since snapshot", "(!)", "~1.00"] {
+        for expected in
+            ["x limit", "schedule", "two bare threads", "Scan from memory", "since snapshot", "(!)", "~1.00"]
+        {
             assert!(text.contains(expected), "no {expected} in\n{text}");
         }
     }

@@ -212,13 +212,8 @@ impl Workload {
     /// A name for files and partitions: letters, digits and dashes.
     #[must_use]
     pub fn label(&self) -> String {
-        let mut label = format!(
-            "{}-{}b-batch{}-threads{}",
-            self.idempotence,
-            self.payloads.mean_bytes(),
-            self.batch,
-            self.threads
-        );
+        let mut label =
+            format!("{}-{}b-batch{}-threads{}", self.idempotence, self.payloads.mean_bytes(), self.batch, self.threads);
         if self.idempotence != Idempotence::Off {
             label += &format!("-producers{}", self.producers);
         }
@@ -278,17 +273,22 @@ impl fmt::Display for WorkloadError {
         match self {
             Self::Zero { axis } => write!(f, "{axis} is 0: at least 1 is needed"),
             Self::AboveLimit { axis, value, limit } => write!(f, "{axis} is {value}: the limit is {limit}"),
-            Self::Duplicates(share) => write!(f, "the share of duplicates is {share}: it must be at least 0 and below 1"),
+            Self::Duplicates(share) => {
+                write!(f, "the share of duplicates is {share}: it must be at least 0 and below 1")
+            }
             Self::Rate(rate) => write!(f, "the rate is {rate} a second: it must be above 0 and at most {RATE_MAX:.0}"),
             Self::DuplicatesWithoutIdempotence(share) => {
                 write!(f, "a share of duplicates of {share} needs idempotence: off recognises no duplicate")
             }
             Self::FewerProducersThanThreads { producers, threads } => {
-                write!(f, "{producers} producers are fewer than {threads} threads: each thread drives producers of its own")
+                write!(
+                    f,
+                    "{producers} producers are fewer than {threads} threads: each thread drives producers of its own"
+                )
             }
-            Self::NotYet => {
-                f.write_str("durable acknowledgement and the direct window cannot be measured yet: written and visible, mapped can")
-            }
+            Self::NotYet => f.write_str(
+                "durable acknowledgement and the direct window cannot be measured yet: written and visible, mapped can",
+            ),
         }
     }
 }

@@ -1,0 +1,273 @@
+//! Readers: a place in one partition, moved over published frames.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | the reader, and the step from one record to the next |
+//! | `seek.rs` | where to begin: an offset, a time, the end |
+//! | `wait.rs` | waiting for what is not there yet, blocking or with a waker |
+//! | `record.rs` | what a reader hands out |
+
+mod record;
+mod seek;
+mod wait;
+
+pub use record::Record;
+
+use crate::{
+    error::FetchError,
+    format::{RECORD_LENGTH_BYTES, frame::Kind},
+    partition::PartitionState,
+    raw::window::Window,
+    segment::{
+        Shape,
+        file::Segment,
+        scan::{Found, Frame, find},
+        tail::FIRST_UNIT,
+    },
+    wake::Waiters,
+};
+use std::{io, sync::Arc};
+
+/// Which frames a reader compares with their checksums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// Every frame it reads, every time.
+    #[default]
+    Always,
+    /// Every frame that no reader with this setting has compared since the log was opened. Notices what went wrong on
+    /// the way to the disk and back, and not what goes wrong in memory later.
+    OncePerSegment,
+    /// None: for records that this process has just appended.
+    Never,
+}
+
+/// Reads the records of one partition in order. A reader shares nothing with appenders but the bytes they have published,
+/// keeps the segment it stands in alive, and outlives its log.
+pub struct Reader {
+    partition: Arc<PartitionState>,
+    waiters: Arc<Waiters>,
+    verify: Verify,
+    /// None while the partition has no segment.
+    place: Option<Place>,
+    next_offset: u64,
+    /// What is left of the batch at hand.
+    batch: Option<Batch>,
+    /// This reader's entry among those that wait.
+    waiting: Option<u64>,
+}
+
+/// Where a reader stands.
+struct Place {
+    segment: Arc<Segment>,
+    window: Window,
+    shape: Shape,
+    base_offset: u64,
+    unit: usize,
+}
+
+impl Place {
+    /// Whether there is nothing where the segment's seal says that there is a frame. The word is looked at again behind
+    /// the seal: it may have been published, and the segment sealed, since the first look.
+    #[cold]
+    fn lacks_a_frame(&self) -> bool {
+        self.segment.seal().is_some() && matches!(find(&self.window, &self.shape, self.unit), Found::Nothing)
+    }
+}
+
+/// A batch that is being read.
+#[derive(Clone, Copy)]
+struct Batch {
+    frame: Frame,
+    /// Bytes of the body that are read.
+    at: usize,
+    /// Records that are read.
+    index: u32,
+}
+
+impl Reader {
+    /// Which frames are compared with their checksums from now on.
+    pub fn set_verify(&mut self, verify: Verify) {
+        self.verify = verify;
+    }
+
+    /// Offset that the next record has, or is behind.
+    #[must_use]
+    pub const fn next_offset(&self) -> u64 {
+        self.next_offset
+    }
+
+    fn io(&self, source: io::Error) -> FetchError {
+        FetchError::Io { path: self.partition.directory.clone(), source }
+    }
+
+    fn enter(&mut self, segment: Arc<Segment>, unit: usize) -> Result<(), FetchError> {
+        let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+        let shape = *segment.shape();
+        let base_offset = segment.base_offset().unwrap_or(self.next_offset);
+        self.batch = None;
+        self.place = Some(Place { segment, window, shape, base_offset, unit });
+        Ok(())
+    }
+
+    /// The next record, or none if the next one is not visible yet.
+    ///
+    /// # Errors
+    /// [`FetchError::Trimmed`] if retention overtook this reader, [`FetchError::Corrupt`] for a frame that is not what it
+    /// was: the reader stays before it, and can seek beyond.
+    #[inline]
+    #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader, which no iterator's item can")]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, FetchError> {
+        let Some(found) = self.step()? else { return Ok(None) };
+        let Some(place) = &self.place else { return Ok(None) };
+        let Stepped { frame, at, bytes, index, offset } = found;
+        let body = place.segment.body(&place.window, &frame);
+        let Some(payload) = body.get(at..at + bytes) else {
+            return Err(self.corrupt(&frame, "a record reaches beyond its frame"));
+        };
+        Ok(Some(Record {
+            segment: &place.segment,
+            payload,
+            offset,
+            timestamp_ms: place.shape.prepared_ms + u64::from(frame.header.time_delta),
+            producer: frame.header.producer,
+            index,
+        }))
+    }
+
+    /// Moves over one record and says where it is.
+    #[inline]
+    fn step(&mut self) -> Result<Option<Stepped>, FetchError> {
+        loop {
+            if let Some(batch) = &mut self.batch
+                && let Some(place) = &self.place
+            {
+                if batch.index < batch.frame.header.records {
+                    let body = place.segment.body(&place.window, &batch.frame);
+                    let Some(length) = body.get(batch.at..).and_then(|rest| rest.first_chunk::<RECORD_LENGTH_BYTES>())
+                    else {
+                        let frame = batch.frame;
+                        return Err(self.corrupt(&frame, "a batch holds fewer records than it says"));
+                    };
+                    let bytes = u32::from_le_bytes(*length) as usize;
+                    let at = batch.at + RECORD_LENGTH_BYTES;
+                    let stepped = Stepped {
+                        frame: batch.frame,
+                        at,
+                        bytes,
+                        index: batch.index,
+                        offset: place.base_offset + u64::from(batch.frame.header.offset_delta) + u64::from(batch.index),
+                    };
+                    batch.at = at + bytes;
+                    batch.index += 1;
+                    self.next_offset = stepped.offset + 1;
+                    return Ok(Some(stepped));
+                }
+                self.batch = None;
+            }
+            let Some(place) = &mut self.place else {
+                if self.next_segment()? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            match find(&place.window, &place.shape, place.unit) {
+                Found::Frame(frame) if frame.unit < place.segment.limit() => {
+                    if self.verify != Verify::Never && !verified(&place.segment, &place.window, &frame, self.verify) {
+                        return Err(self.corrupt(&frame, "the checksum does not agree"));
+                    }
+                    place.unit += frame.units;
+                    let offset = place.base_offset + u64::from(frame.header.offset_delta);
+                    match frame.header.kind {
+                        Kind::Record => {
+                            self.next_offset = offset + 1;
+                            let bytes = frame.header.body_bytes as usize;
+                            return Ok(Some(Stepped { frame, at: 0, bytes, index: 0, offset }));
+                        }
+                        Kind::Batch => self.batch = Some(Batch { frame, at: 0, index: 0 }),
+                        Kind::Void => self.next_offset = offset + u64::from(frame.header.records),
+                        Kind::Start | Kind::Fence => {}
+                    }
+                }
+                Found::Padding { units } => place.unit += units,
+                Found::Invalid => {
+                    let (path, at) = (place.segment.path(), place.unit as u64 * 8);
+                    let reason = "the publication word is followed by no frame's header";
+                    return Err(FetchError::Corrupt { path, at, offset: self.next_offset, reason });
+                }
+                Found::Frame(_) | Found::Nothing => {
+                    if place.unit >= place.segment.limit() {
+                        if !self.next_segment()? {
+                            return Ok(None);
+                        }
+                    } else if place.lacks_a_frame() {
+                        let (path, at) = (place.segment.path(), place.unit as u64 * 8);
+                        let reason = "a published frame was expected here";
+                        return Err(FetchError::Corrupt { path, at, offset: self.next_offset, reason });
+                    } else {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Steps to the segment behind the one that is read to its end. Whether there is one with frames.
+    #[cold]
+    fn next_segment(&mut self) -> Result<bool, FetchError> {
+        let chain = &self.partition.chain;
+        let next = match &self.place {
+            None => chain.first(),
+            // Segments without a record may have been dropped behind this reader: the first that is kept is then next.
+            Some(Place { shape, .. }) => {
+                chain.segment(shape.number + 1).or_else(|| chain.first().filter(|first| first.number() > shape.number))
+            }
+        };
+        let Some(segment) = next.filter(|segment| segment.base_offset().is_some()) else {
+            let start = chain.start_offset();
+            if start > self.next_offset {
+                return Err(FetchError::Trimmed { offset: self.next_offset, start });
+            }
+            return Ok(false);
+        };
+        let base_offset = segment.base_offset().unwrap_or(self.next_offset);
+        if base_offset > self.next_offset {
+            return Err(FetchError::Trimmed { offset: self.next_offset, start: base_offset });
+        }
+        self.enter(segment, FIRST_UNIT)?;
+        Ok(true)
+    }
+
+    #[cold]
+    fn corrupt(&self, frame: &Frame, reason: &'static str) -> FetchError {
+        let path = self.place.as_ref().map_or_else(|| self.partition.directory.clone(), |place| place.segment.path());
+        FetchError::Corrupt { path, at: frame.unit as u64 * 8, offset: self.next_offset, reason }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop_waiting();
+    }
+}
+
+/// Where a record lies in its frame.
+struct Stepped {
+    frame: Frame,
+    at: usize,
+    bytes: usize,
+    index: u32,
+    offset: u64,
+}
+
+#[inline]
+fn verified(segment: &Segment, window: &Window, frame: &Frame, verify: Verify) -> bool {
+    let once = verify == Verify::OncePerSegment;
+    if once && segment.was_verified(frame) {
+        return true;
+    }
+    let agrees = segment.verifies(window, frame);
+    if agrees && once {
+        segment.note_verified(frame);
+    }
+    agrees
+}

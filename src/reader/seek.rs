@@ -1,0 +1,147 @@
+//! Where a reader begins.
+
+use super::{Reader, Verify};
+use crate::{
+    error::FetchError,
+    format::frame::Kind,
+    log::Partition,
+    segment::{
+        Shape,
+        file::Segment,
+        scan::{Found, Frame, find},
+    },
+};
+use std::sync::Arc;
+
+impl Partition {
+    /// A reader whose first record is the one at `offset`, or the next behind it where offsets were given up.
+    ///
+    /// # Errors
+    /// [`FetchError::OutOfRange`] for an offset that is not kept any more, or that lies beyond the end.
+    pub fn read_from(&self, offset: u64) -> Result<Reader, FetchError> {
+        let mut reader = self.reader();
+        reader.seek(offset)?;
+        Ok(reader)
+    }
+
+    /// A reader whose first record is the first one with a timestamp of at least `unix_ms` milliseconds since the Unix
+    /// epoch; at the end, if there is none.
+    ///
+    /// # Errors
+    /// [`FetchError::Io`] if a segment cannot be mapped.
+    pub fn read_from_time(&self, unix_ms: u64) -> Result<Reader, FetchError> {
+        let mut reader = self.reader();
+        for segment in self.state.chain.begun() {
+            let latest = segment.latest_ms().map_err(|error| self.fetch_error(error))?;
+            if latest < unix_ms {
+                continue;
+            }
+            let delta = unix_ms.saturating_sub(segment.shape().prepared_ms);
+            let delta = u32::try_from(delta).unwrap_or(u32::MAX);
+            let floor = segment.seek(|index| index.floor_time(delta)).map_err(|error| self.fetch_error(error))?;
+            reader.enter(segment, floor.units)?;
+            reader.next_offset = reader.place.as_ref().map_or(0, |place| place.base_offset) + floor.records;
+            if reader.skip_while(|frame, shape| shape.prepared_ms + u64::from(frame.header.time_delta) < unix_ms)? {
+                return Ok(reader);
+            }
+        }
+        reader.seek(self.end_offset())?;
+        Ok(reader)
+    }
+
+    /// A reader at the end: its first record is the next one to become visible.
+    ///
+    /// # Errors
+    /// [`FetchError::Io`] if a segment cannot be mapped.
+    pub fn read_from_end(&self) -> Result<Reader, FetchError> {
+        self.read_from(self.end_offset())
+    }
+
+    fn reader(&self) -> Reader {
+        Reader {
+            partition: Arc::clone(&self.state),
+            waiters: Arc::clone(&self.handle.core.waiters),
+            verify: Verify::default(),
+            place: None,
+            next_offset: 0,
+            batch: None,
+            waiting: None,
+        }
+    }
+}
+
+impl Reader {
+    /// Moves to `offset`. On an error the reader stays where it is.
+    ///
+    /// # Errors
+    /// As for [`Partition::read_from`].
+    pub fn seek(&mut self, offset: u64) -> Result<(), FetchError> {
+        let chain = &self.partition.chain;
+        let start = chain.start_offset();
+        let end = chain.visible_end().map_err(|source| self.io(source))?.offset;
+        if offset < start || offset > end {
+            return Err(FetchError::OutOfRange { offset, start, end });
+        }
+        let segment = chain.segment_with_offset(offset);
+        let before = (self.place.take(), self.batch.take(), self.next_offset);
+        let moved = self.move_to(offset, segment);
+        if moved.is_err() {
+            (self.place, self.batch, self.next_offset) = before;
+        }
+        moved
+    }
+
+    fn move_to(&mut self, offset: u64, segment: Option<Arc<Segment>>) -> Result<(), FetchError> {
+        let Some(segment) = segment else {
+            self.next_offset = offset;
+            return Ok(());
+        };
+        let base_offset = segment.base_offset().unwrap_or(offset);
+        let record = offset - base_offset;
+        let floor = segment.seek(|index| index.floor_record(record)).map_err(|source| self.io(source))?;
+        self.enter(segment, floor.units)?;
+        self.next_offset = base_offset + floor.records;
+        self.skip_while(|frame, _| u64::from(frame.header.offset_delta) + u64::from(frame.header.records) <= record)?;
+        // Inside of a batch the records before the one asked for are passed over. Inside of a void frame there is nothing
+        // to pass over: what follows it comes next.
+        while self.next_offset < offset && self.is_before_a_batch() {
+            if self.step()?.is_none() {
+                break;
+            }
+        }
+        self.next_offset = self.next_offset.max(offset);
+        Ok(())
+    }
+
+    /// Whether the next record is one of a batch.
+    fn is_before_a_batch(&self) -> bool {
+        if self.batch.is_some() {
+            return true;
+        }
+        let Some(place) = &self.place else { return false };
+        matches!(find(&place.window, &place.shape, place.unit), Found::Frame(frame) if frame.header.kind == Kind::Batch)
+    }
+
+    /// Passes over frames of the segment at hand while they are to be skipped. Whether it came to one that is not.
+    fn skip_while(&mut self, skipped: impl Fn(&Frame, &Shape) -> bool) -> Result<bool, FetchError> {
+        let Some(place) = &mut self.place else { return Ok(false) };
+        let limit = place.segment.limit();
+        while place.unit < limit {
+            match find(&place.window, &place.shape, place.unit) {
+                Found::Padding { units } => place.unit += units,
+                Found::Frame(frame) => {
+                    if frame.header.records > 0 {
+                        if !skipped(&frame, &place.shape) {
+                            return Ok(true);
+                        }
+                        self.next_offset =
+                            place.base_offset + u64::from(frame.header.offset_delta) + u64::from(frame.header.records);
+                    }
+                    place.unit += frame.units;
+                }
+                Found::Nothing | Found::Invalid => break,
+            }
+        }
+        Ok(false)
+    }
+}

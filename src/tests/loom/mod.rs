@@ -1,0 +1,21 @@
+//! Models of the lock-free code, run over the code itself with a window on the heap and segments of a few frames.
+//!
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --lib loom`
+//!
+//! | invariant | model | caught when |
+//! |---|---|---|
+//! | I1 claims are disjoint and inside their segment | `claims_are_disjoint` | the claim is a load and a store instead of one addition |
+//! | I2 a producer's order is the log's order, rotation included | `by_id_order_is_log_order` | by id, the slot is unlocked before the claim |
+//! | I3 a reader sees whole frames or none | `a_reader_sees_whole_frames` | the publication is Relaxed |
+//! | I4 the visible prefix never passes an open frame, and never falls | `the_visible_prefix_stops_at_an_open_frame` | the walk skips a frame that is not published |
+//! | I5 one padding and one successor a segment, offsets without a gap | `rotation_belongs_to_everyone` | the successor's base offset is taken from the tail instead of where the end was crossed |
+//! | I6 one frame a sequence; a retry gets the first one's answer | `a_retry_appends_nothing` | by id, the sequence is compared before the slot is locked |
+//! | I8 nothing touches a segment that was visible to its end | `a_late_appender_leaves_a_full_segment_alone` | a late claim is given memory |
+//! | I9 a claim that is given up ends as a void frame, without a sequence | `a_claim_given_up_becomes_void` | the void frame is not published |
+//! | I11 behind a fence no older epoch appends | `behind_a_fence_no_older_epoch_appends` | the session looks at its epoch before the claim |
+
+mod chain;
+mod fence;
+mod producers;
+mod publish;
+mod rotate;
