@@ -7,7 +7,7 @@ use crate::{
     log::Partition,
     partition::{
         append::{Admission, Cursor},
-        body::{Body, Gathered, Single, Unfit, check},
+        body::{Body, Gathered, Single, Unfit, fit},
         slot::State,
     },
     producers::{Place, slot_of},
@@ -95,9 +95,9 @@ impl Appender {
 
     #[inline]
     fn plain<B: Body>(&mut self, body: &B) -> Result<Offsets, AppendError> {
-        check(body, self.body_bytes_max)?;
+        let fitting = fit(body, self.body_bytes_max)?;
         let now_ms = self.partition.handle.core.clock.now_ms();
-        self.cursor.append(body, now_ms, &self.partition.source())
+        self.cursor.append(&fitting, now_ms, &self.partition.source())
     }
 
     /// Claims a record of `bytes` bytes and lets `fill` write it where it will be read: it is given the record's offset
@@ -144,13 +144,13 @@ impl Appender {
 
     #[inline]
     fn by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
-        check(body, self.body_bytes_max)?;
+        let fitting = fit(body, self.body_bytes_max)?;
         check_sequence(stamp.sequence, body.records())?;
         loop {
             let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(Answer::UnknownProducer) };
             let now_ms = self.partition.handle.core.clock.now_ms();
             let state = State::new(stamp.epoch, Mode::ById);
-            match self.cursor.append_by_id(body, slot, stamp, state, now_ms, &self.partition.source())? {
+            match self.cursor.append_by_id(&fitting, slot, stamp, state, now_ms, &self.partition.source())? {
                 Admission::Appended(offsets) => return Ok(offsets.into()),
                 Admission::Sequence(progress) => {
                     return self.partition.state.judge(stamp.producer, progress, stamp.sequence, body);

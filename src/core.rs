@@ -189,6 +189,10 @@ impl Handle {
         self.core.preparer.raise();
         self.core.upkeep.raise();
         for thread in self.threads.drain(..) {
+            // A waker may drop the last handle, on the thread that woke it: that one ends by itself.
+            if thread.thread().id() == std::thread::current().id() {
+                continue;
+            }
             // A thread of ours that panicked has left its work undone, which sealing does not need.
             let _ = thread.join();
         }

@@ -12,7 +12,7 @@ use crate::{
     partition::{
         PartitionState,
         append::Cursor,
-        body::Single,
+        body::{Single, fit},
         replay::Replay,
         slot::{Slot, State},
     },
@@ -79,7 +79,9 @@ impl Core {
         for entry in entries {
             bytes.clear();
             entry.encode(&mut bytes);
-            cursor.append(&Single(&bytes), self.clock.now_ms(), &source)?;
+            let record = Single(&bytes);
+            let fitting = fit(&record, own.options.body_bytes_max()).map_err(AppendError::from)?;
+            cursor.append(&fitting, self.clock.now_ms(), &source)?;
         }
         let synced = registry.synced;
         for segment in own.chain.begun().iter().filter(|segment| segment.number() >= synced) {
@@ -161,17 +163,20 @@ impl Core {
             entry.live = false;
         }
         self.write(registry, &entries)?;
-        for entry in entries {
-            // What is durable has happened; the fences only follow. Where one fails, its slot is still taken away from the
-            // elder handles by its state, and reopening gives a closed producer none.
+        // What is durable has happened: all are closed before the first fence can fail. Where one fails, the slot is still
+        // taken from the elder handles by its state, and reopening gives a closed producer none.
+        for entry in &entries {
             registry.release(entry.clone());
-            let fenced = self.fence_everywhere(&entry, Numbering::Continue);
+        }
+        let mut result = Ok(());
+        for entry in &entries {
+            let fenced = self.fence_everywhere(entry, Numbering::Continue);
             for slot in self.all_partitions().iter().filter_map(|partition| own_slot(partition, entry.id)) {
                 slot.assign(ProducerId::from_u64(0), State::UNUSED, Progress::default());
             }
-            fenced?;
+            result = result.and(fenced);
         }
-        Ok(())
+        result
     }
 
     /// Where a producer stands in a partition; gives it its slot there on its first call.

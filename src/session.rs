@@ -9,7 +9,7 @@ use crate::{
     log::{Log, Partition},
     partition::{
         append::{Admission, Cursor},
-        body::{Body, Gathered, Single, check},
+        body::{Body, Gathered, Single, fit},
         fill::Author,
         slot::State,
     },
@@ -166,7 +166,7 @@ impl Session {
             Ok(lane) => lane,
             Err(refused) => return Ok(refused),
         };
-        check(body, lane.body_bytes_max)?;
+        let fitting = fit(body, lane.body_bytes_max)?;
         let sequence = sequence.unwrap_or(lane.progress.expected);
         check_sequence(sequence, body.records())?;
         let Some(slot) = slot_of(&lane.partition.state, id) else { return Ok(Answer::UnknownProducer) };
@@ -175,7 +175,7 @@ impl Session {
         }
         let now_ms = partition.handle.core.clock.now_ms();
         let source = partition.source();
-        match lane.cursor.append_session(body, slot, id, lane.state, &mut lane.progress, now_ms, &source)? {
+        match lane.cursor.append_session(&fitting, slot, id, lane.state, &mut lane.progress, now_ms, &source)? {
             Admission::Appended(offsets) => Ok(offsets.into()),
             _ => self.refused(partition),
         }

@@ -12,7 +12,7 @@
 //! let a fence, and a successor's frame with the same sequence, pass in between.
 
 use super::{
-    body::Body,
+    body::{Body, Fitting},
     slot::{Slot, State},
 };
 use crate::{
@@ -110,20 +110,20 @@ impl Cursor {
     fn write<B: Body>(
         &self,
         reservation: &mut Reservation,
-        body: &B,
+        fitting: &Fitting<'_, B>,
         ahead: u64,
         now_ms: u64,
         producer: Option<Producer>,
     ) -> (Header, u64) {
         let header = Header {
-            body_bytes: body.bytes() as u32,
+            body_bytes: fitting.bytes as u32,
             kind: B::KIND,
-            records: body.records() as u32,
+            records: fitting.records,
             offset_delta: reservation.place.records as u32,
             time_delta: self.tail.time_delta(now_ms),
             producer,
         };
-        let hash = body.write(&mut reservation.claim, header.bytes(), ahead);
+        let hash = fitting.body.write(&mut reservation.claim, header.bytes(), ahead);
         (header, hash)
     }
 
@@ -131,14 +131,14 @@ impl Cursor {
     #[inline]
     pub(crate) fn append<B: Body, S: Supply>(
         &mut self,
-        body: &B,
+        fitting: &Fitting<'_, B>,
         now_ms: u64,
         supply: &S,
     ) -> Result<Offsets, S::Error> {
-        let ahead = body.hash_ahead();
-        let records = body.records() as u32;
-        let mut reservation = self.reserve(records, units_of(body.bytes(), false), supply)?;
-        let (header, hash) = self.write(&mut reservation, body, ahead, now_ms, None);
+        let ahead = fitting.body.hash_ahead();
+        let records = fitting.records;
+        let mut reservation = self.reserve(records, units_of(fitting.bytes, false), supply)?;
+        let (header, hash) = self.write(&mut reservation, fitting, ahead, now_ms, None);
         let place = reservation.place;
         self.tail.publish(reservation.claim, place.units, &header, hash);
         Ok(self.offsets(place.records, records))
@@ -150,7 +150,7 @@ impl Cursor {
     #[expect(clippy::too_many_arguments, reason = "the session's own state, borrowed apart")]
     pub(crate) fn append_session<B: Body, S: Supply>(
         &mut self,
-        body: &B,
+        fitting: &Fitting<'_, B>,
         slot: &Slot,
         id: ProducerId,
         state: State,
@@ -158,9 +158,9 @@ impl Cursor {
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
-        let ahead = body.hash_ahead();
-        let records = body.records() as u32;
-        let units = units_of(body.bytes(), true);
+        let ahead = fitting.body.hash_ahead();
+        let records = fitting.records;
+        let units = units_of(fitting.bytes, true);
         let mut reservation = self.reserve(records, units, supply)?;
         // Only now: see the head of this file. The claim's Acquire orders this load behind it.
         if slot.state() != state {
@@ -174,7 +174,7 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction: 0,
         };
-        let (header, hash) = self.write(&mut reservation, body, ahead, now_ms, Some(producer));
+        let (header, hash) = self.write(&mut reservation, fitting, ahead, now_ms, Some(producer));
         let place = reservation.place;
         *progress = Progress {
             expected: progress.expected + u64::from(records),
@@ -191,16 +191,16 @@ impl Cursor {
     #[inline]
     pub(crate) fn append_by_id<B: Body, S: Supply>(
         &mut self,
-        body: &B,
+        fitting: &Fitting<'_, B>,
         slot: &Slot,
         stamp: Stamp,
         state: State,
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
-        let ahead = body.hash_ahead();
-        let records = body.records() as u32;
-        let units = units_of(body.bytes(), true);
+        let ahead = fitting.body.hash_ahead();
+        let records = fitting.records;
+        let units = units_of(fitting.bytes, true);
         let Some(locked) = slot.lock(state) else { return Ok(Admission::State) };
         if locked.slot().producer() != stamp.producer {
             return Ok(Admission::Producer);
@@ -225,7 +225,7 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction: 0,
         };
-        let (header, hash) = self.write(&mut reservation, body, ahead, now_ms, Some(producer));
+        let (header, hash) = self.write(&mut reservation, fitting, ahead, now_ms, Some(producer));
         self.tail.publish(reservation.claim, place.units, &header, hash);
         Ok(Admission::Appended(self.offsets(place.records, records)))
     }

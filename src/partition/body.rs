@@ -124,12 +124,24 @@ pub(crate) enum Unfit {
     Bytes { bytes: usize, limit: usize },
 }
 
+/// A body that fits a frame, with its lengths: measured once, since a batch has to be walked for them.
+pub(crate) struct Fitting<'a, B> {
+    pub(crate) body: &'a B,
+    pub(crate) bytes: usize,
+    /// At least 1.
+    pub(crate) records: u32,
+}
+
 /// Checks a body against the largest body that a frame of this partition can hold.
 #[inline]
-pub(crate) fn check<B: Body>(body: &B, limit: usize) -> Result<usize, Unfit> {
+pub(crate) fn fit<B: Body>(body: &B, limit: usize) -> Result<Fitting<'_, B>, Unfit> {
     let bytes = body.bytes();
     if bytes > limit {
         return Err(Unfit::Bytes { bytes, limit });
     }
-    if body.records() == 0 { Err(Unfit::Empty) } else { Ok(bytes) }
+    match body.records() {
+        0 => Err(Unfit::Empty),
+        // Fits: a record takes at least 4 bytes of a frame.
+        records => Ok(Fitting { body, bytes, records: records as u32 }),
+    }
 }

@@ -28,6 +28,11 @@ impl Mapping {
         sys::populate_for_writing(self.map.as_mut_ptr(), self.map.len())
     }
 
+    /// Whether all of it is in memory.
+    pub(crate) fn is_resident(&self) -> bool {
+        sys::is_resident(self.map.as_mut_ptr(), self.map.len()).unwrap_or(false)
+    }
+
     /// Waits until the bytes in `[from, to)` are on the device.
     pub(crate) fn sync(&self, from: usize, to: usize) -> io::Result<()> {
         self.map.flush_range(from, to - from)

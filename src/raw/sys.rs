@@ -22,6 +22,14 @@ pub(crate) fn populate_for_writing(start: *mut u8, bytes: usize) -> io::Result<(
     }
 }
 
+/// Whether every page of a mapping is in memory, so that a store to it reads nothing from the device.
+pub(crate) fn is_resident(start: *mut u8, bytes: usize) -> io::Result<bool> {
+    let mut pages = vec![0_u8; bytes.div_ceil(4096)];
+    // SAFETY: the vector has a byte for each page; a range that is not mapped is answered with an error.
+    check(unsafe { libc::mincore(start.cast(), bytes, pages.as_mut_ptr()) })?;
+    Ok(pages.iter().all(|page| page & 1 != 0))
+}
+
 /// Asks for huge pages.
 pub(crate) fn advise_huge(start: *mut u8, bytes: usize) -> io::Result<()> {
     // SAFETY: the advice changes no byte of a mapping; a range that is not mapped is answered with an error.

@@ -325,8 +325,10 @@ impl Segment {
             return None;
         }
         sys::unlock(&file).ok()?;
-        // A mapping made for reading cannot be appended to.
+        // A mapping made for reading cannot be appended to; and pages that the system has taken back would be read from
+        // the device before they are overwritten, which costs more than a new file.
         self.tail.is_some().then_some(())?;
+        self.mapping.get().filter(|mapping| mapping.is_resident())?;
         let spare = path.with_extension(SPARE);
         fs::rename(&path, &spare).ok()?;
         Some(Spare { path: spare, bytes: self.header.bytes, mapping: self.mapping.into_inner()? })

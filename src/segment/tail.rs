@@ -167,15 +167,16 @@ impl Tail {
             let claim = unsafe { self.window.claim(place.units * 8, rest * 8) };
             claim.publish(Publication::of_padding(self.shape.tag, rest));
         }
-        // Release: pairs with the Acquire in `successor`.
-        self.closed.store(place.pack(), Ordering::Release);
+        // Relaxed: the word says all there is to know. What was published before is seen through the publication words,
+        // and whoever steps on has added to `word` itself, behind everyone who claimed here.
+        self.closed.store(place.pack(), Ordering::Relaxed);
     }
 
     /// The next segment, opened; none while it is not prepared, or while the thread that crossed the end of this one has
     /// not said where. The flag says that this call opened it.
     pub(crate) fn successor(&self) -> Option<(Arc<Self>, bool)> {
-        // Acquire: pairs with the Release in `cross`.
-        let closed = self.closed.load(Ordering::Acquire);
+        // Relaxed: see `cross`.
+        let closed = self.closed.load(Ordering::Relaxed);
         if closed == NOT_CLOSED {
             return None;
         }

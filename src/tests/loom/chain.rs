@@ -3,7 +3,10 @@
 use crate::{
     format::frame::Kind,
     ids::ProducerId,
-    partition::append::{Cursor, Supply},
+    partition::{
+        append::{Cursor, Supply},
+        body::{Body, Fitting, fit},
+    },
     raw::window::Window,
     segment::{
         Shape,
@@ -74,6 +77,11 @@ impl Chain {
         end
     }
 
+    /// Position behind that many units of frames in the first segment.
+    pub(super) fn end_of_frames(&self, units: usize) -> u64 {
+        self.links[0].tail.shape().position(START_UNITS + units)
+    }
+
     /// Waits, as a fence does, until every frame before `position` is published.
     pub(super) fn wait_visible(&self, position: u64) {
         while self.visible_end() < position {
@@ -131,6 +139,11 @@ impl Chain {
             next += frame.records;
         }
     }
+}
+
+/// A body of any length: the models' segments are as small as their frames.
+pub(super) fn whole<B: Body>(body: &B) -> Fitting<'_, B> {
+    fit(body, usize::MAX).expect("a body has records")
 }
 
 /// Every segment is prepared: an appender waits at most for the word of the one that crossed the end.

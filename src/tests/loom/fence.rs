@@ -1,6 +1,6 @@
 //! A fence against a session and against appends by id (I11, and I2 and I6 across epochs).
 
-use super::chain::{Chain, Prepared};
+use super::chain::{Chain, Prepared, whole};
 use crate::{
     format::{control::Fence, frame::Kind},
     ids::{Mode, ProducerId, Progress, Stamp},
@@ -34,7 +34,7 @@ fn fence_and_append(chain: &Chain, slot: &Slot) -> u64 {
     let Ok(mut progress) = cursor.fence(slot, to, fence, 0, &Prepared, |position| chain.wait_visible(position));
     let next = progress.expected;
     let body = Single(&[2; 8]);
-    let Ok(admission) = cursor.append_session(&body, slot, producer(), to, &mut progress, 0, &Prepared);
+    let Ok(admission) = cursor.append_session(&whole(&body), slot, producer(), to, &mut progress, 0, &Prepared);
     assert!(matches!(admission, Admission::Appended(_)));
     next
 }
@@ -72,7 +72,8 @@ fn session_against_fence(segments: u64, units: usize) {
             let mut progress = Progress::default();
             let body = Single(&[1; 8]);
             for _ in 0..2 {
-                let Ok(admission) = cursor.append_session(&body, &slot, producer(), state, &mut progress, 0, &Prepared);
+                let Ok(admission) =
+                    cursor.append_session(&whole(&body), &slot, producer(), state, &mut progress, 0, &Prepared);
                 match admission {
                     Admission::Appended(_) => {}
                     Admission::State => return,
@@ -108,7 +109,7 @@ fn by_id_too() {
                 for sequence in 0..2 {
                     let stamp = Stamp { producer: producer(), epoch: 1, sequence };
                     let Ok(admission) =
-                        chain.cursor().append_by_id(&Single(&[1; 8]), &slot, stamp, state, 0, &Prepared);
+                        chain.cursor().append_by_id(&whole(&Single(&[1; 8])), &slot, stamp, state, 0, &Prepared);
                     if !matches!(admission, Admission::Appended(_)) {
                         return;
                     }

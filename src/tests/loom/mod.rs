@@ -8,11 +8,16 @@
 //! | I2 a producer's order is the log's order, rotation included | `by_id_order_is_log_order` | by id, the slot is unlocked before the claim |
 //! | I3 a reader sees whole frames or none | `a_reader_sees_whole_frames` | the publication is Relaxed |
 //! | I4 the visible prefix never passes an open frame, and never falls | `the_visible_prefix_stops_at_an_open_frame` | the walk skips a frame that is not published |
-//! | I5 one padding and one successor a segment, offsets without a gap | `rotation_belongs_to_everyone` | the successor's base offset is taken from the tail instead of where the end was crossed |
+//! | I5 one padding and one successor a segment, offsets without a gap | `rotation_belongs_to_everyone` | the successor's base offset is taken from the tail instead of where the end was crossed; two threads may both write its START frame |
+//! | I5 a successor that is prepared meanwhile is whole | `a_segment_prepared_late_is_whole_when_it_is_found` | the link is followed with a Relaxed load |
 //! | I6 one frame a sequence; a retry gets the first one's answer | `a_retry_appends_nothing` | by id, the sequence is compared before the slot is locked |
 //! | I8 nothing touches a segment that was visible to its end | `a_late_appender_leaves_a_full_segment_alone` | a late claim is given memory |
 //! | I9 a claim that is given up ends as a void frame, without a sequence | `a_claim_given_up_becomes_void` | the void frame is not published |
-//! | I11 behind a fence no older epoch appends | `behind_a_fence_no_older_epoch_appends` | the session looks at its epoch before the claim |
+//! | I11 behind a fence no older epoch appends | `behind_a_fence_no_older_epoch_appends` | the session looks at its epoch before the claim; the fence does not wait; the slot is stored behind the publication; the claim is Relaxed; by id, the fence does not wait for the lock |
+//!
+//! Each of these was tried, and seen to be caught. The fence's model is also run across the end of a segment
+//! (`a_fence_holds_across_the_end_of_a_segment`) and by id (`by_id_too`). Two preemptions a run are enough for all of
+//! them, and keep the models to a second.
 
 mod chain;
 mod fence;

@@ -1,6 +1,6 @@
 //! Producers by id, from two threads at once (I2, I6).
 
-use super::chain::{Chain, Prepared};
+use super::chain::{Chain, Prepared, whole};
 use crate::{
     ids::{Mode, ProducerId, Progress, Stamp},
     partition::{
@@ -29,7 +29,7 @@ fn slot() -> Arc<Slot> {
 fn append(chain: &Chain, slot: &Slot, sequence: u64) -> Option<u64> {
     let stamp = Stamp { producer: producer(), epoch: 1, sequence };
     let body = sequence.to_le_bytes();
-    let Ok(admission) = chain.cursor().append_by_id(&Single(&body), slot, stamp, STATE, 0, &Prepared);
+    let Ok(admission) = chain.cursor().append_by_id(&whole(&Single(&body)), slot, stamp, STATE, 0, &Prepared);
     match admission {
         Admission::Appended(offsets) => Some(offsets.first),
         Admission::Sequence(progress) => {

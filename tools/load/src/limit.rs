@@ -51,10 +51,10 @@ fn reserve<'s>(segments: &mut &'s [Bare], bytes: usize) -> (&'s Bare, usize) {
 }
 
 fn publish<const HEADER: usize>(segment: &Bare, at: usize, hash: u64, body: usize) {
-    let mut header = [0; HEADER];
-    header[8..16].copy_from_slice(&hash.to_le_bytes());
     // SAFETY: the header lies in front of the body, in the same reservation.
-    unsafe { segment.copy(at + 8, &header[8..]) };
+    unsafe { segment.copy(at + 8, &hash.to_le_bytes()) };
+    // SAFETY: as above.
+    unsafe { segment.copy(at + 16, &[0x5a; HEADER][16..]) };
     // SAFETY: as above, and frames begin at multiples of FRAME_ALIGN, which is 8.
     unsafe { segment.word(at) }.store(body as u64 + 1, Release);
 }
