@@ -30,6 +30,8 @@ impl PartitionState {
                 break;
             }
         }
+        // Only a segment that nobody holds can be used again.
+        drop(begun);
         let _ = self.snapshot_if_due();
         let _ = self.drop_what_need_not_be_kept(now_ms);
     }

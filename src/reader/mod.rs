@@ -189,12 +189,12 @@ impl Reader {
                     }
                 }
                 Found::Padding { units } => place.unit += units,
-                Found::Invalid => {
+                Found::Invalid if place.unit < place.segment.limit() => {
                     let (path, at) = (place.segment.path(), place.unit as u64 * 8);
                     let reason = "the publication word is followed by no frame's header";
                     return Err(FetchError::Corrupt { path, at, offset: self.next_offset, reason });
                 }
-                Found::Frame(_) | Found::Nothing => {
+                Found::Frame(_) | Found::Nothing | Found::Invalid => {
                     if place.unit >= place.segment.limit() {
                         if !self.next_segment()? {
                             return Ok(None);

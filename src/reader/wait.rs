@@ -49,8 +49,8 @@ impl Reader {
                     }
                 },
                 Found::Padding { units } => place.unit += units,
-                Found::Invalid => return true,
-                Found::Frame(_) | Found::Nothing => {
+                Found::Invalid if place.unit < place.segment.limit() => return true,
+                Found::Frame(_) | Found::Nothing | Found::Invalid => {
                     if place.unit < place.segment.limit() {
                         return place.lacks_a_frame();
                     }

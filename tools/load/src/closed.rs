@@ -85,6 +85,8 @@ pub(crate) fn measure(
     let off = (workload.idempotence != Idempotence::Off).then(|| workload.without_idempotence());
     let off_extent = off.as_ref().map(|off| Extent::of(off, extent.segment_bytes, extent.segments));
     let many_producers = serves_all_repeats(workload);
+    // What all repeats append stays, so there are no more of them than must be.
+    let repeats = if many_producers { Repeats { most: repeats.least, ..repeats } } else { repeats };
     let mut blocks = Blocks::default();
     let outer_scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
     let mut long_lived: Option<Stage<'_>> = None;

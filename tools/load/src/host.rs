@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::result::HostFacts;
+use crate::spread::Spread;
 use crate::timed::clock_ns;
 
 /// The machine, and the file system that `dir` lies on.
@@ -21,11 +22,27 @@ pub(crate) fn facts(dir: &Path) -> HostFacts {
         hypervisor: hypervisor(&cpu_info),
         clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         clock_ns: clock_ns(),
+        memory_copy_bytes_per_second: memory_copy_bytes_per_second(),
         load_before: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         huge_pages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
         file_system: mount.file_system,
         mount_options: mount.options,
     }
+}
+
+/// Copies one page again and again to memory that is larger than any cache but in use already.
+fn memory_copy_bytes_per_second() -> f64 {
+    const BYTES: usize = 128 << 20;
+    let page = [0x5a_u8; 4096];
+    let mut memory = vec![1_u8; BYTES];
+    let rates = (0..3).map(|_| {
+        let start = Instant::now();
+        for to in memory.chunks_exact_mut(page.len()) {
+            to.copy_from_slice(std::hint::black_box(&page));
+        }
+        BYTES as f64 / start.elapsed().as_secs_f64()
+    });
+    Spread::of(rates).map_or(0.0, |rates| rates.median)
 }
 
 fn read(path: &str) -> String {

@@ -19,7 +19,7 @@ use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage, frame_bytes};
 use crate::timed::timed;
-use crate::workload::{Acknowledge, Workload};
+use crate::workload::{Acknowledge, Pace, Workload};
 
 /// Of each repeat this much goes by before anything is recorded, but not more than a fifth of it.
 const WARM_UP_SECONDS: f64 = 0.1;
@@ -103,6 +103,13 @@ pub(crate) fn measure(
     }
     figure.per_second = Some(recorded.per_second());
     Ok(OpenResult { figure, recorded, baseline })
+}
+
+/// Bytes of files that one repeat has at one time.
+pub(crate) fn bytes(workload: &Workload, segment_bytes: u64, repeats: Repeats) -> u64 {
+    let Pace::Open { rate_per_second } = workload.pace else { return 0 };
+    let plan = Plan::new(workload, rate_per_second, repeats.seconds / repeats.least as f64);
+    plan.extent(workload, segment_bytes).bytes(workload.partitions).max(plan.bytes(workload))
 }
 
 fn follow(whole: &mut Option<Recorder>, later: Recorder) {

@@ -3,8 +3,11 @@
 //! The files of a log are copied while it is open and nobody appends: that is what a killed process leaves. The
 //! copy is synced first, timed apart, and then opened; so what is timed is recovery from a warm cache, not the disk.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use oncelog::{Options, Partition};
@@ -99,7 +102,7 @@ impl<'p> Left<'p> {
 
     /// Copies the log, syncs the copy, opens it, and compares where its partitions end.
     pub(crate) fn reopen_copy(&self, copy: &Path) -> Result<Times, LoadError> {
-        copy_tree(&self.origin, copy).map_err(LoadError::io("copying the log"))?;
+        copy_at_rest(&self.origin, copy).map_err(LoadError::io("copying the log"))?;
         let start = Instant::now();
         sync_tree(copy).map_err(LoadError::io("syncing the copy"))?;
         let sync = start.elapsed();
@@ -119,7 +122,35 @@ impl<'p> Left<'p> {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies a log whose background threads may still be renaming and sealing what was appended: until no name has changed
+/// meanwhile, since no crash leaves a file under two names.
+fn copy_at_rest(from: &Path, to: &Path) -> io::Result<()> {
+    const TRIES: usize = 100;
+    for _ in 0..TRIES {
+        let before = names(from)?;
+        match copy_tree(from, to) {
+            Ok(()) if names(from)? == before => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::remove_dir_all(to)?,
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Err(io::Error::other("its files do not come to rest"))
+}
+
+fn names(dir: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut all = BTreeSet::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            all.append(&mut names(&entry.path())?);
+        }
+        all.insert(entry.path());
+    }
+    Ok(all)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -133,7 +164,7 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn sync_tree(dir: &Path) -> std::io::Result<()> {
+fn sync_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -57,6 +57,8 @@ pub struct HostFacts {
     pub clock_source: String,
     /// What one reading of the clock costs.
     pub clock_ns: f64,
+    /// What memory takes that no cache holds, from one thread: the limit of every large append.
+    pub memory_copy_bytes_per_second: f64,
     pub load_before: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub huge_pages: Option<String>,

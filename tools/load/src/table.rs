@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::result::{Figure, Kind, Percentiles, RunResult};
 use crate::spread::Spread;
+use crate::workload::{Acknowledge, Window};
 
 /// No line is longer.
 pub const WIDTH_MAX: usize = 100;
@@ -16,16 +17,39 @@ pub fn render(result: &RunResult) -> String {
         let of = move |figure: &&Figure| figure.workload == kind && figure.pace == pace;
         result.figures.iter().filter(of).collect::<Vec<_>>()
     };
-    closed(&mut text, &figures(Kind::Append, Some("closed")));
-    endless(&mut text, &figures(Kind::Endless, Some("closed")));
-    open(&mut text, &figures(Kind::Append, Some("open")));
+    for (conditions, figures) in groups(figures(Kind::Append, Some("closed"))) {
+        closed(&mut text, &conditions, &figures);
+    }
+    for (conditions, figures) in groups(figures(Kind::Endless, Some("closed"))) {
+        endless(&mut text, &conditions, &figures);
+    }
+    for (conditions, figures) in groups(figures(Kind::Append, Some("open"))) {
+        open(&mut text, &conditions, &figures);
+    }
     fetch(&mut text, &figures(Kind::Fetch, None));
     recover(&mut text, &figures(Kind::Recover, None));
     footer(&mut text, result);
     text
 }
 
-fn closed(text: &mut String, figures: &[&Figure]) {
+/// Figures under the same conditions stand in one table, and its title names them.
+fn groups(figures: Vec<&Figure>) -> Vec<(String, Vec<&Figure>)> {
+    let mut groups: Vec<(String, Vec<&Figure>)> = Vec::new();
+    for figure in figures {
+        let level = figure.acknowledge.map_or("", Acknowledge::word);
+        let window = figure.window.map_or("", Window::word);
+        let partitions = figure.partitions.unwrap_or(1);
+        let plural = if partitions == 1 { "" } else { "s" };
+        let conditions = format!("{level}, {window} window, {partitions} partition{plural}");
+        match groups.iter_mut().find(|(other, _)| *other == conditions) {
+            Some((_, group)) => group.push(figure),
+            None => groups.push((conditions, vec![figure])),
+        }
+    }
+    groups
+}
+
+fn closed(text: &mut String, conditions: &str, figures: &[&Figure]) {
     let mut table = Table::new([
         "payload",
         "batch",
@@ -58,12 +82,15 @@ fn closed(text: &mut String, figures: &[&Figure]) {
     }
     table.write(
         text,
-        "Append, closed loop, segments prepared ahead. Time of one append on its thread; x limit and x off\n\
-         are medians of the pairs' ratios (~: no difference found, the pairs lie on both sides of 1).",
+        &format!(
+            "Append, closed loop: {conditions}, segments prepared ahead.\n\
+             The time of one append on its thread; x limit and x off are medians of the pairs' ratios\n\
+             (~: no difference found, the pairs lie on both sides of 1)."
+        ),
     );
 }
 
-fn endless(text: &mut String, figures: &[&Figure]) {
+fn endless(text: &mut String, conditions: &str, figures: &[&Figure]) {
     let mut table = Table::new([
         "payload",
         "idempotence",
@@ -86,10 +113,16 @@ fn endless(text: &mut String, figures: &[&Figure]) {
             or_dash(figure.rotations),
         ]);
     }
-    table.write(text, "Append without end: segments are prepared while it runs, nothing is recycled.");
+    table.write(
+        text,
+        &format!(
+            "Append without end: {conditions}, nothing recycled.\n\
+             Segments are prepared while it runs; so are those of two bare threads, one of which copies."
+        ),
+    );
 }
 
-fn open(text: &mut String, figures: &[&Figure]) {
+fn open(text: &mut String, conditions: &str, figures: &[&Figure]) {
     let mut table = Table::new([
         "payload",
         "batch",
@@ -128,8 +161,11 @@ fn open(text: &mut String, figures: &[&Figure]) {
     }
     table.write(
         text,
-        "Append, open loop: from the time on the schedule to completion, in us. Noise is the empty operation\n\
-         on the same schedule. (!) saturated: under 99 % of the schedule was reached.",
+        &format!(
+            "Append, open loop: {conditions}.\n\
+             In us, from the time on the schedule to completion. Noise is the empty operation on the same\n\
+             schedule. (!) saturated: under 99 % of the schedule was reached."
+        ),
     );
 }
 
@@ -202,7 +238,12 @@ fn footer(text: &mut String, result: &RunResult) {
             format!("a write and its flush: {} us, p99 {} us", us(flush.p50), us(flush.p99))
         }),
         format!("{}, {} build, commit {commit}{dirty}", run.rustc, run.profile),
-        format!("clock {}: {} ns a reading; blocks are timed as a whole", host.clock_source, number(host.clock_ns)),
+        format!(
+            "clock {}: {} ns a reading; memory takes copies at {} GB/s",
+            host.clock_source,
+            number(host.clock_ns),
+            number(host.memory_copy_bytes_per_second / 1e9)
+        ),
     ];
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(text, "{}", line.chars().take(WIDTH_MAX).collect::<String>());
@@ -396,6 +437,7 @@ mod tests {
                 hypervisor: None,
                 clock_source: "tsc".to_owned(),
                 clock_ns: 24.0,
+                memory_copy_bytes_per_second: 4.5e9,
                 load_before: 0.5,
                 huge_pages: None,
                 file_system: "ext4".to_owned(),

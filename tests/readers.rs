@@ -1,0 +1,362 @@
+//! Readers: where they begin, what they see beside writers, how they wait, and what becomes of one that is overtaken.
+
+mod logs;
+
+use logs::{PATIENCE, Seen, all, append_many, eventually, fresh, fresh_with, payload_of, reopened, rest, small};
+use oncelog::{FetchError, Options, Partition, Reader, Slice};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// A log in which every way to take an offset follows every other, over several segments.
+fn mixed(log: &oncelog::Log, partition: &Partition) {
+    let mut appender = partition.appender().expect("an appender");
+    let mut zombie = log.session("writer").expect("a session");
+    assert!(zombie.append(partition, 0, b"a session's").expect("answered").is_stored());
+    let mut session = log.session("writer").expect("its successor");
+    for round in 0..90_u64 {
+        appender.append(&vec![b'p'; 1 + round as usize * 20]).expect("appended");
+        appender.append_with(round as usize * 3, |_, _| Err("given up")).expect_err("a void frame");
+        appender.append_batch(&[b"b0", b"b1", b"b2", b"b3"]).expect("appended");
+        let batch = [b"s0".as_slice(), b"", b"s2"];
+        assert!(session.append_batch(partition, 1 + round * 3, &batch).expect("answered").is_stored());
+        if round == 40 {
+            // A batch that was given up for a fence leaves a void frame of three offsets.
+            assert!(!zombie.append_batch(partition, 1, &batch).expect("answered").is_stored());
+        }
+    }
+}
+
+#[test]
+fn a_reader_begins_at_any_offset_also_within_batches_and_gaps() {
+    let (directory, log, partition) = fresh();
+    mixed(&log, &partition);
+    let check = |partition: &Partition| {
+        let end = partition.end_offset();
+        let all = all(partition);
+        assert!(partition.stats().segments > 1 && all.len() < end as usize, "there are segments and gaps");
+        let mut moved = partition.read_from_end().expect("a reader");
+        for offset in 0..=end {
+            let expected: Vec<_> = all.iter().filter(|seen| seen.offset >= offset).take(6).cloned().collect();
+            let mut reader = partition.read_from(offset).expect("in range");
+            assert_eq!(reader.next_offset(), offset);
+            assert_eq!(some(&mut reader, 6), expected, "from offset {offset}");
+            moved.seek(offset).expect("in range");
+            assert_eq!(some(&mut moved, 6), expected, "sought offset {offset}");
+        }
+        all
+    };
+    let before = check(&partition);
+    drop(partition);
+    let (_log, partition) = reopened(directory.path(), log, &small());
+    assert_eq!(check(&partition), before);
+}
+
+fn some(reader: &mut Reader, most: usize) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while seen.len() < most
+        && let Some(record) = reader.next().expect("a record")
+    {
+        seen.push(Seen { offset: record.offset(), payload: record.payload().to_vec(), producer: record.producer() });
+    }
+    seen
+}
+
+#[test]
+fn a_record_says_whose_it_is_and_when_it_came() {
+    let (_directory, log, partition) = fresh();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let before = now();
+    let mut session = log.session("writer").expect("a session");
+    assert!(session.append(&partition, 0, b"single").expect("answered").is_stored());
+    assert!(session.append_batch(&partition, 1, &[b"one", b"two", b"three"]).expect("answered").is_stored());
+    partition.appender().expect("an appender").append(b"plain").expect("appended");
+    let mut reader = partition.read_from(0).expect("a reader");
+    for sequence in [Some(0), Some(1), Some(2), Some(3), None] {
+        let record = reader.next().expect("read").expect("a record");
+        let producer = record.producer();
+        assert_eq!(producer.map(|stamp| stamp.sequence), sequence);
+        assert!(producer.is_none_or(|stamp| (stamp.producer, stamp.epoch) == (session.id(), session.epoch())));
+        // A minute either way: the clocks of the machine are not what is tested.
+        assert!((before - 60_000..now() + 60_000).contains(&record.timestamp_ms()));
+    }
+    assert!(reader.next().expect("read").is_none());
+}
+
+#[test]
+fn an_offset_out_of_range_is_told_with_what_is_there() {
+    let (_directory, _log, partition) = fresh_with(&small().retention_bytes(Some(0)));
+    let error = |offset| match partition.read_from(offset) {
+        Err(FetchError::OutOfRange { offset, start, end }) => (offset, start, end),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("offset {offset} was taken"),
+    };
+    assert_eq!(error(1), (1, 0, 0));
+    let mut appender = partition.appender().expect("an appender");
+    eventually("the first records are dropped", || {
+        appender.append(&[7; 4_000]).expect("appended");
+        partition.start_offset() > 3
+    });
+    eventually("retention comes to rest", || partition.stats().segments == 1);
+    let (start, end) = (partition.start_offset(), partition.end_offset());
+    for offset in [0, start - 1, end + 1, u64::MAX] {
+        assert_eq!(error(offset), (offset, start, end));
+    }
+    let mut reader = partition.read_from(start).expect("kept");
+    reader.next().expect("read").expect("a record");
+    let text = reader.seek(end + 1).expect_err("out of range").to_string();
+    assert_eq!(text, format!("offset {} is out of range: {start} is the first, {end} comes next", end + 1));
+    assert_eq!(reader.next().expect("read").expect("a record").offset(), start + 1, "the reader stayed where it was");
+}
+
+#[test]
+fn a_reader_begins_at_a_time() {
+    let (directory, log, partition) = fresh();
+    let mut appender = partition.appender().expect("an appender");
+    for number in 0..400_u64 {
+        appender.append(&[number as u8; 400]).expect("appended");
+        if number % 40 == 39 {
+            thread::sleep(Duration::from_millis(4));
+        }
+    }
+    drop(appender);
+    let check = |partition: &Partition| {
+        assert!(partition.stats().segments > 2);
+        let mut times = Vec::new();
+        let mut reader = partition.read_from(0).expect("a reader");
+        while let Some(record) = reader.next().expect("read") {
+            times.push(record.timestamp_ms());
+        }
+        assert!(times.is_sorted(), "one thread's records never go back in time");
+        let (first, last) = (times[0], times[399]);
+        assert!(last - first >= 36, "time has passed between the records");
+        for time in (first - 2..=last).chain([0]) {
+            let expected = times.partition_point(|at| *at < time) as u64;
+            let mut reader = partition.read_from_time(time).expect("a reader");
+            assert_eq!(reader.next().expect("read").expect("a record").offset(), expected, "time {time}");
+        }
+        for time in [last + 1, u64::MAX] {
+            let mut reader = partition.read_from_time(time).expect("a reader");
+            assert_eq!(reader.next_offset(), 400);
+            assert!(reader.next().expect("read").is_none());
+        }
+    };
+    check(&partition);
+    drop(partition);
+    let (_log, partition) = reopened(directory.path(), log, &small());
+    check(&partition);
+}
+
+#[test]
+fn a_reader_waits_for_the_next_record() {
+    let (_directory, log, partition) = fresh();
+    let mut reader = partition.read_from(0).expect("of an empty partition");
+    assert!(!reader.wait(Duration::from_millis(5)).expect("waits"), "nothing has come");
+    assert!(!reader.wait(Duration::ZERO).expect("does not wait"));
+    const RECORDS: u64 = 2_000;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut session = log.session("writer").expect("a session");
+            for sequence in 0..RECORDS {
+                append_many(&mut session, &partition, sequence..sequence + 1);
+                if sequence % 100 == 0 {
+                    thread::sleep(Duration::from_millis(3));
+                }
+            }
+        });
+        let mut next = 0;
+        while next < RECORDS {
+            assert!(reader.wait(PATIENCE).expect("waits"), "record {next} never came");
+            while let Some(record) = reader.next().expect("a record") {
+                assert_eq!((record.offset(), record.payload()), (next, payload_of(next).as_slice()));
+                next += 1;
+            }
+        }
+    });
+    // What is no record wakes nobody for nothing.
+    let mut appender = partition.appender().expect("an appender");
+    appender.append_with(8, |_, _| Err("given up")).expect_err("a void frame");
+    assert!(!reader.wait(Duration::from_millis(5)).expect("waits"), "a gap is nothing to read");
+    appender.append(b"behind the gap").expect("appended");
+    assert!(reader.wait(PATIENCE).expect("waits"));
+    assert_eq!(reader.next().expect("read").expect("a record").offset(), RECORDS + 1);
+}
+
+/// A waker that says it was woken.
+struct Tell(Sender<()>);
+
+impl Wake for Tell {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn an_asynchronous_reader_is_woken() {
+    let (_directory, log, partition) = fresh();
+    let (woken, wakes) = channel();
+    let waker = Waker::from(Arc::new(Tell(woken)));
+    let mut context = Context::from_waker(&waker);
+    let mut reader = partition.read_from_end().expect("a reader");
+    let mut appender = partition.appender().expect("an appender");
+    for number in 0..300_u64 {
+        assert!(matches!(reader.poll_ready(&mut context), Poll::Pending), "record {number} is not there");
+        if number % 3 == 0 {
+            // Asked again, it still wakes once.
+            assert!(matches!(reader.poll_ready(&mut context), Poll::Pending));
+        }
+        appender.append(&[number as u8; 1_000]).expect("appended");
+        wakes.recv_timeout(PATIENCE).expect("woken");
+        assert!(matches!(reader.poll_ready(&mut context), Poll::Ready(Ok(()))));
+        assert_eq!(reader.next().expect("read").expect("a record").offset(), number);
+        assert!(wakes.try_recv().is_err(), "woken twice for one record");
+    }
+    // A reader that is gone is woken no more; one that waits when the log is closed is told.
+    let mut gone = partition.read_from_end().expect("a reader");
+    assert!(matches!(gone.poll_ready(&mut context), Poll::Pending));
+    drop(gone);
+    assert!(matches!(reader.poll_ready(&mut context), Poll::Pending));
+    drop((appender, partition));
+    log.close().expect("a reader does not hold the log");
+    wakes.recv_timeout(PATIENCE).expect("woken by the close");
+    assert!(matches!(reader.poll_ready(&mut context), Poll::Ready(Err(FetchError::Closed))));
+    assert!(!reader.wait(PATIENCE).expect("returns at once"));
+    assert!(wakes.try_recv().is_err());
+}
+
+#[test]
+fn many_readers_beside_many_writers_see_one_order() {
+    const RECORDS: u64 = 1_500;
+    let (_directory, log, partition) = fresh();
+    let read = || {
+        let mut reader = partition.read_from(0).expect("a reader");
+        let mut seen = Vec::new();
+        while seen.len() < 3 * RECORDS as usize {
+            assert!(reader.wait(PATIENCE).expect("waits"));
+            seen.extend(rest(&mut reader).expect("every record is whole"));
+        }
+        seen
+    };
+    let seen: Vec<_> = thread::scope(|scope| {
+        let readers: Vec<_> = (0..3).map(|_| scope.spawn(read)).collect();
+        scope.spawn(|| append_many(&mut log.session("writer").expect("a session"), &partition, 0..RECORDS));
+        scope.spawn(|| {
+            let mut appender = partition.appender().expect("an appender");
+            for number in 0..RECORDS {
+                appender.append(&[b"plain".as_slice(), &number.to_le_bytes()].concat()).expect("appended");
+            }
+        });
+        scope.spawn(|| {
+            let mut appender = partition.appender().expect("an appender");
+            for number in (0..RECORDS).step_by(5) {
+                let batch: Vec<_> = (number..number + 5).map(|number| number.to_le_bytes()).collect();
+                let batch: Vec<_> = batch.iter().map(<[u8; 8]>::as_slice).collect();
+                appender.append_batch(&batch).expect("appended");
+            }
+        });
+        readers.into_iter().map(|reader| reader.join().expect("no panic")).collect()
+    });
+    assert!(seen[0].iter().enumerate().all(|(at, seen)| seen.offset == at as u64), "no offset is missing or doubled");
+    assert!(seen[0] == seen[1] && seen[0] == seen[2], "all readers saw the same");
+    let of = |matches: fn(&Seen) -> bool| seen[0].iter().filter(move |seen| matches(seen)).map(|seen| seen.payload.clone());
+    assert!(of(|seen| seen.producer.is_some()).eq((0..RECORDS).map(payload_of)));
+    let plain = |number: u64| [b"plain".as_slice(), &number.to_le_bytes()].concat();
+    assert!(of(|seen| seen.payload.starts_with(b"plain")).eq((0..RECORDS).map(plain)));
+    assert!(of(|seen| seen.payload.len() == 8 && seen.producer.is_none()).eq((0..RECORDS).map(|number| number.to_le_bytes().to_vec())));
+}
+
+/// Nothing that happens to the log changes a slice: not that its reader goes, not that retention drops its segment and
+/// others are written into its file, not that the log is closed and its directory removed.
+#[test]
+fn a_slice_outlives_reader_segment_and_log() {
+    let (directory, log, partition) = fresh_with(&small().retention_bytes(Some(0)));
+    let mut appender = partition.appender().expect("an appender");
+    let mut slices: HashMap<u64, (Slice, Vec<u8>)> = HashMap::new();
+    let payload = |number: u64| vec![number as u8; 500 + (number % 700) as usize];
+    let mut next = 0;
+    eventually("segments that a slice holds are dropped, others are used again", || {
+        for _ in 0..40 {
+            let offset = appender.append(&payload(next)).expect("appended");
+            // Of every third segment or so.
+            if next % 240 < 40 && next < 2_000 {
+                let mut reader = partition.read_from(offset).expect("just appended");
+                let slice = reader.next().expect("read").expect("a record").slice();
+                slices.insert(offset, (slice, payload(next)));
+            }
+            next += 1;
+        }
+        let stats = partition.stats();
+        stats.segments_recycled > 5 && stats.start_offset > 2_000
+    });
+    let check = |what: &str| {
+        for (offset, (slice, payload)) in &slices {
+            assert!(**slice == **payload && slice.clone().as_ref() == &**payload, "{what}: offset {offset}");
+        }
+    };
+    check("dropped by retention");
+    drop((appender, partition));
+    log.close().expect("slices do not hold the log");
+    check("the log is closed");
+    drop(directory);
+    check("the directory is removed");
+    thread::scope(|scope| drop(scope.spawn(|| check("in another thread"))));
+}
+
+#[test]
+fn a_reader_that_retention_overtakes_is_told_and_goes_on_where_it_is_sent() {
+    let (_directory, log, partition) = fresh_with(&small().retention_bytes(Some(0)));
+    let mut session = log.session("writer").expect("a session");
+    append_many(&mut session, &partition, 0..10);
+    let mut reader = partition.read_from(0).expect("a reader");
+    reader.next().expect("read").expect("the first record");
+    let mut sequence = 10;
+    eventually("retention overtakes the reader", || {
+        append_many(&mut session, &partition, sequence..sequence + 100);
+        sequence += 100;
+        partition.stats().segments_dropped > 3
+    });
+    // What it stands in is kept for it.
+    let mut next = 1;
+    let error = loop {
+        match reader.next() {
+            Ok(Some(record)) => {
+                assert_eq!((record.offset(), record.payload()), (next, payload_of(next).as_slice()));
+                next += 1;
+            }
+            Ok(None) => panic!("told that there is nothing behind offset {next}"),
+            Err(error) => break error,
+        }
+    };
+    let FetchError::Trimmed { offset, start } = error else { panic!("{error}") };
+    assert!(offset == next && start > next, "{error}");
+    assert!(matches!(reader.next(), Err(FetchError::Trimmed { .. })), "it is told as often as it asks");
+    reader.seek(partition.start_offset()).expect("kept");
+    for seen in rest(&mut reader).expect("every record") {
+        assert_eq!(seen.payload, payload_of(seen.offset));
+    }
+    assert_eq!(reader.next_offset(), sequence);
+}
+
+/// A segment may hold no record: one that is too small for the next. A reader before it once waited there for ever when
+/// retention had dropped it.
+#[test]
+fn a_reader_passes_dropped_segments_that_held_no_record() {
+    let options = Options::new().segment_bytes(1 << 20).first_segment_bytes(logs::SMALL).retention_age(Some(Duration::ZERO));
+    let (_directory, _log, partition) = fresh_with(&options);
+    let mut appender = partition.appender().expect("an appender");
+    appender.append(b"first").expect("appended");
+    let mut reader = partition.read_from(0).expect("a reader");
+    reader.next().expect("read").expect("the first record");
+    assert!(reader.next().expect("read").is_none());
+    appender.append(&[1; 200_000]).expect("appended");
+    eventually("the segments before the large record are dropped", || partition.start_offset() == 1);
+    assert!(reader.wait(PATIENCE).expect("waits"));
+    assert_eq!(reader.next().expect("read").expect("the large record").offset(), 1);
+}
