@@ -196,7 +196,9 @@ fn an_unfinished_frame_and_what_follows_it_leave_no_trace() {
 
     // The same, and the opening itself is killed before it has removed the last of what must go: as a segment that
     // follows an end which is already sealed would show, the order is from the last one on.
-    fs::remove_file(file(again.path(), "0000000000000003.ready")).or_else(|_| fs::remove_file(segment_file(again.path(), 3))).expect("removed");
+    fs::remove_file(file(again.path(), "0000000000000003.ready"))
+        .or_else(|_| fs::remove_file(segment_file(again.path(), 3)))
+        .expect("removed");
     for number in 4..9 {
         let _ = fs::remove_file(file(again.path(), &format!("{number:016}.ready")));
     }
@@ -229,7 +231,8 @@ fn with_snapshots_killed() -> (tempfile::TempDir, State) {
 
 fn snapshots_in(log: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(file(log, "")).expect("listed").map(|entry| entry.expect("listed").path());
-    let mut snapshots: Vec<_> = entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "snapshot")).collect();
+    let mut snapshots: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "snapshot")).collect();
     snapshots.sort();
     snapshots
 }
@@ -282,7 +285,8 @@ fn registrations_outlive_a_damaged_snapshot() {
     drop(partition);
     log.close().expect("closed");
     let own = |log: &Path| log.join("partitions").join("__producers");
-    let mut snapshots: Vec<_> = fs::read_dir(own(directory.path())).expect("listed").map(|entry| entry.expect("listed").path()).collect();
+    let mut snapshots: Vec<_> =
+        fs::read_dir(own(directory.path())).expect("listed").map(|entry| entry.expect("listed").path()).collect();
     snapshots.retain(|path| path.extension().is_some_and(|suffix| suffix == "snapshot"));
     snapshots.sort();
     flip(snapshots.last().expect("a snapshot"), 30);
@@ -297,7 +301,8 @@ fn files_left_behind_are_removed_and_harm_nothing() {
     let before = state(&log, &partition);
     let copy = killed(directory.path());
     let left = |number: u64, suffix: &str| file(copy.path(), &format!("{number:016}.{suffix}"));
-    let prepared = fs::read(left(5, "ready").as_path()).or_else(|_| fs::read(left(4, "ready"))).expect("one stands ready");
+    let prepared =
+        fs::read(left(5, "ready").as_path()).or_else(|_| fs::read(left(4, "ready"))).expect("one stands ready");
     fs::write(left(90, "ready"), b"").expect("written");
     fs::write(left(91, "ready"), &prepared[..100]).expect("written");
     fs::write(left(92, "ready"), &prepared).expect("written");
