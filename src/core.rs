@@ -4,6 +4,7 @@
 //! |---|---|
 //! | clock | refreshes the time, wakes those who wait for records, passes on what appenders have asked for |
 //! | preparer | makes segments ready ahead of the appenders (`preparer.rs`) |
+//! | committer | makes records durable by interval, and for tasks that wait (`committer.rs`) |
 //! | upkeep | seals full segments, writes snapshots, drops what need not be kept (`upkeep.rs`) |
 //!
 //! An appender never calls the system to ask for a segment ahead of time: it sets a flag that the clock thread finds.
@@ -11,7 +12,8 @@
 
 use crate::{
     clock::{Clock, TICK},
-    error::{AppendError, OpenError},
+    committer::Committer,
+    error::{AppendError, DurableError, OpenError, copy},
     format::files::Identity,
     options::Options,
     partition::{PartitionState, append::Supply},
@@ -30,7 +32,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{Builder, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often upkeep looks at every partition, asked or not: for what only time brings about.
@@ -50,7 +52,7 @@ impl Signal {
     }
 
     /// Sleeps until the flag is raised or the time is over, and lowers it.
-    fn wait(&self, timeout: Duration) {
+    pub(crate) fn wait(&self, timeout: Duration) {
         let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut raised, _) =
             self.changed.wait_timeout_while(raised, timeout, |raised| !*raised).unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +79,7 @@ pub(crate) struct Core {
     pub(crate) registry: Mutex<Registry>,
     /// Some appender has begun a segment. Set by appenders, taken by the clock thread.
     pub(crate) asked: AtomicBool,
+    pub(crate) committer: Committer,
     pub(crate) preparer: Signal,
     pub(crate) upkeep: Signal,
     pub(crate) stopped: AtomicBool,
@@ -89,6 +92,14 @@ impl Core {
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After a failed write or flush nothing is appended any more.
+    pub(crate) fn refuse_if_poisoned(&self) -> Result<(), AppendError> {
+        match self.committer.poison() {
+            None => Ok(()),
+            Some(DurableError::Poisoned { doing, source }) => Err(AppendError::Poisoned { doing, source }),
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -132,6 +143,7 @@ impl Supply for Source<'_> {
 impl Source<'_> {
     /// Rouses the preparer and sleeps until `enough`, or until a try that began after this call has failed.
     pub(crate) fn prepare_until(&self, enough: impl Fn() -> bool) -> Result<(), AppendError> {
+        self.core.refuse_if_poisoned()?;
         let partition = self.partition;
         let mut preparation = partition.preparation.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tries = preparation.tries;
@@ -143,7 +155,7 @@ impl Source<'_> {
             if preparation.tries > tries
                 && let Some(failure) = &preparation.failure
             {
-                let source = failure.raw_os_error().map_or_else(|| failure.kind().into(), io::Error::from_raw_os_error);
+                let source = copy(failure);
                 let path = partition.directory.clone();
                 return Err(match source.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -172,8 +184,12 @@ pub(crate) struct Handle {
 impl Handle {
     pub(crate) fn start(core: Core, lock: File) -> io::Result<Self> {
         let mut handle = Self { core: Arc::new(core), threads: Vec::new(), _lock: lock };
-        let threads: [(&str, Run); 3] =
-            [("oncelog-clock", run_clock), ("oncelog-prepare", run_preparer), ("oncelog-upkeep", run_upkeep)];
+        let threads: [(&str, Run); 4] = [
+            ("oncelog-clock", run_clock),
+            ("oncelog-prepare", run_preparer),
+            ("oncelog-upkeep", run_upkeep),
+            ("oncelog-commit", run_committer),
+        ];
         for (name, run) in threads {
             let core = Arc::clone(&handle.core);
             handle.threads.push(Builder::new().name(name.to_owned()).spawn(move || run(&core))?);
@@ -188,6 +204,7 @@ impl Handle {
         }
         self.core.preparer.raise();
         self.core.upkeep.raise();
+        self.core.committer.signal.raise();
         for thread in self.threads.drain(..) {
             // A waker may drop the last handle, on the thread that woke it: that one ends by itself.
             if thread.thread().id() == std::thread::current().id() {
@@ -196,6 +213,8 @@ impl Handle {
             // A thread of ours that panicked has left its work undone, which sealing does not need.
             let _ = thread.join();
         }
+        // What the direct window holds in memory alone goes to the files, whether anybody has waited for it or not.
+        self.core.commit_in_background();
         let mut result = Ok(());
         for partition in self.core.all_partitions() {
             result = result.and(partition.close());
@@ -238,6 +257,26 @@ fn run_preparer(core: &Core) {
         }
         if !more {
             core.preparer.wait(UPKEEP_PERIOD);
+        }
+    }
+}
+
+fn run_committer(core: &Core) {
+    let interval = core.options.interval();
+    let bytes = core.options.flush_bytes;
+    let pause = match (interval, bytes) {
+        (_, Some(_)) => TICK,
+        (Some(interval), None) => interval,
+        (None, None) => UPKEEP_PERIOD,
+    };
+    let mut last = Instant::now();
+    while !core.is_stopped() {
+        core.committer.signal.wait(pause);
+        let due = interval.is_some_and(|interval| last.elapsed() >= interval)
+            || bytes.is_some_and(|most| core.all_partitions().iter().any(|partition| partition.dirty_bytes() >= most));
+        if due || core.tasks_wait() {
+            core.commit_in_background();
+            last = Instant::now();
         }
     }
 }

@@ -108,6 +108,13 @@ pub enum AppendError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A write or a flush has failed since the log was opened. Appending is over until it is opened again.
+    Poisoned {
+        /// What failed.
+        doing: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The producer appends through a session now, or by id now, and this call is of the other kind.
     WrongMode {
         /// The producer.
@@ -127,6 +134,20 @@ pub enum AppendError {
     },
     /// A retry's original was found, and could not be read.
     Original(FetchError),
+}
+
+/// Why a record is not durable and will not be.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DurableError {
+    /// A write or a flush has failed since the log was opened: what was not durable then is not acknowledged any more.
+    /// Open the log again to see what is there.
+    Poisoned {
+        /// What failed.
+        doing: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
 }
 
 /// Why a record was not filled in place.
@@ -232,6 +253,11 @@ pub enum CloseError {
     Seal(OpenError),
 }
 
+/// The same error once more: errors of the system can be told again by their number.
+pub(crate) fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+}
+
 pub(crate) fn io_at(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.into();
     move |source| OpenError::Io { doing, path, source }
@@ -287,6 +313,9 @@ impl fmt::Display for AppendError {
             Self::Prepare { path, source } => {
                 write!(formatter, "cannot prepare a segment in {}: {source}", path.display())
             }
+            Self::Poisoned { doing, source } => {
+                write!(formatter, "the log failed to {doing} and takes no more records until it is reopened: {source}")
+            }
             Self::WrongMode { producer, registered } => {
                 write!(
                     formatter,
@@ -301,6 +330,20 @@ impl fmt::Display for AppendError {
             }
             Self::Original(error) => write!(formatter, "cannot read a retry's original: {error}"),
         }
+    }
+}
+
+impl fmt::Display for DurableError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Poisoned { doing, source } = self;
+        write!(formatter, "the log failed to {doing}; nothing more becomes durable until it is reopened: {source}")
+    }
+}
+
+impl Error for DurableError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let Self::Poisoned { source, .. } = self;
+        Some(source)
     }
 }
 
@@ -382,7 +425,7 @@ impl Error for PartitionError {
 impl Error for AppendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NoSpace { source, .. } | Self::Prepare { source, .. } => Some(source),
+            Self::NoSpace { source, .. } | Self::Prepare { source, .. } | Self::Poisoned { source, .. } => Some(source),
             Self::Original(error) => Some(error),
             _ => None,
         }
@@ -441,35 +484,5 @@ impl From<AppendError> for RegisterError {
 impl From<OpenError> for PartitionError {
     fn from(error: OpenError) -> Self {
         Self::Create(error)
-    }
-}
-
-/// A rule about names, broken.
-const EMPTY: &str = "must not be empty";
-const TOO_LONG: &str = "must be at most 200 bytes long";
-
-/// Checks a partition's name, which is a directory's name too.
-pub(crate) fn check_partition_name(name: &str) -> Result<(), &'static str> {
-    match name {
-        "" => Err(EMPTY),
-        _ if name.len() > crate::format::NAME_BYTES_MAX => Err(TOO_LONG),
-        _ if name.starts_with("__") => Err("must not begin with __, which the log keeps for itself"),
-        _ if name.starts_with('.') => Err("must not begin with a dot"),
-        _ if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) => {
-            Err("must be made of letters, digits, '.', '_' and '-' alone: no separator")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks a producer's name, which is only ever compared.
-pub(crate) fn check_producer_name(name: &str) -> Result<(), &'static str> {
-    match name {
-        "" => Err(EMPTY),
-        _ if name.len() > crate::format::NAME_BYTES_MAX => Err(TOO_LONG),
-        _ if name.contains(|character: char| character.is_control() || character == '/') => {
-            Err("must not hold a control character or the separator '/'")
-        }
-        _ => Ok(()),
     }
 }

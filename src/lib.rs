@@ -12,15 +12,21 @@ mod appender;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
+mod committer;
+#[cfg(not(loom))]
 mod core;
 #[cfg(not(loom))]
 mod directory;
+#[cfg(not(loom))]
+mod durable;
 #[cfg(not(loom))]
 mod error;
 pub mod format;
 mod ids;
 #[cfg(not(loom))]
 mod log;
+#[cfg(not(loom))]
+mod names;
 #[cfg(not(loom))]
 mod options;
 mod partition;
@@ -52,12 +58,12 @@ pub use crate::ids::{Mode, Offsets, ProducerId, Stamp};
 pub use crate::{
     answer::Answer,
     appender::Appender,
-    error::{AppendError, CloseError, FetchError, FillError, OpenError, PartitionError, RegisterError},
+    error::{AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError},
     log::{Log, Partition},
-    options::Options,
+    options::{Options, Window},
     reader::{Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     session::{LastAppend, Session},
     slice::Slice,
-    stats::{LogStats, PartitionStats},
+    stats::{FlushKind, FlushStats, LogStats, PartitionStats},
 };

@@ -2,16 +2,17 @@
 
 use crate::{
     clock::Clock,
+    committer::{Committer, one_flush_serves_all},
     core::{Core, Handle, Partitions, Signal, Source},
     directory::{PARTITIONS, create_partition, identify, list_partitions, lock, make_directory, refuse_a_stranger},
-    error::{
-        AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, check_partition_name, io_at,
-    },
+    error::{AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, io_at},
     format::files::Identity,
     ids::{Mode, ProducerId},
-    options::Options,
+    names::check_partition_name,
+    options::{Options, Window},
     partition::{
         Counters, PartitionState,
+        durability::Durable,
         recovery::{Recovered, recover},
     },
     producers::restore,
@@ -20,6 +21,7 @@ use crate::{
     wake::Waiters,
 };
 use std::{
+    fs::File,
     path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError, RwLock,
@@ -71,6 +73,10 @@ fn internal_options() -> Options {
         retention_age: None,
         recycle: false,
         snapshot_bytes: INTERNAL_SEGMENT_BYTES,
+        window: Window::Mapped,
+        flush_interval: None,
+        flush_bytes: None,
+        io_uring: false,
     }
 }
 
@@ -87,7 +93,7 @@ fn assemble(
     let options = if internal { internal_options() } else { options.clone() };
     let table =
         Table::new(options.producers_max as usize).map_err(io_at("reserve a table of producers for", directory))?;
-    let Recovered { chain, replay, snapshots } = recovered;
+    let Recovered { chain, replay, snapshots, durable } = recovered;
     let state = PartitionState {
         name: name.into(),
         number,
@@ -95,6 +101,7 @@ fn assemble(
         directory: directory.to_owned(),
         options,
         chain,
+        durable: Durable::at(durable),
         table,
         snapshots: Mutex::new(snapshots),
         preparation: Mutex::default(),
@@ -159,6 +166,8 @@ impl Log {
             all.names.insert(state.name.clone(), state.number);
             all.all.push(Arc::new(state));
         }
+        let committer = File::open(&partitions).map_err(io_at("open", &partitions))?;
+        let committer = Committer::new(options.io_uring, one_flush_serves_all(&committer));
         let core = Core {
             directory: directory.to_owned(),
             options: options.clone(),
@@ -168,6 +177,7 @@ impl Log {
             partitions: RwLock::new(all),
             registry: Mutex::new(registry),
             asked: AtomicBool::new(false),
+            committer,
             preparer: Signal::default(),
             upkeep: Signal::default(),
             stopped: AtomicBool::new(false),

@@ -13,6 +13,23 @@ pub(crate) const PRODUCERS_MAX: u32 = 1 << 28;
 /// Most segments that may be prepared ahead.
 const SEGMENTS_AHEAD_MAX: u32 = 1024;
 
+/// How a segment's memory and its file belong together. Chosen per log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// The file's pages, mapped. What is visible survives the process being killed; what is durable survives a power cut
+    /// too. A flush stalls those who append to the pages that it writes, so this suits logs whose appends are
+    /// acknowledged as written or visible, and made durable now and then.
+    #[default]
+    Mapped,
+    /// Memory of the log's own, which a committer writes to the file past the system's cache. A flush stalls nobody. What
+    /// is durable survives the process being killed and a power cut, and only that: this is for logs whose appends are
+    /// acknowledged when they are durable.
+    Direct,
+}
+
+/// In the direct window, how long an appended record stays in memory alone when nobody waits for it.
+const DIRECT_FLUSH_INTERVAL: Duration = Duration::from_millis(10);
+
 /// How to open a log: `Options::new()` and what differs from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +42,10 @@ pub struct Options {
     pub(crate) retention_age: Option<Duration>,
     pub(crate) recycle: bool,
     pub(crate) snapshot_bytes: u64,
+    pub(crate) window: Window,
+    pub(crate) flush_interval: Option<Duration>,
+    pub(crate) flush_bytes: Option<u64>,
+    pub(crate) io_uring: bool,
 }
 
 impl Default for Options {
@@ -38,6 +59,10 @@ impl Default for Options {
             retention_age: None,
             recycle: true,
             snapshot_bytes: 256 << 20,
+            window: Window::Mapped,
+            flush_interval: None,
+            flush_bytes: None,
+            io_uring: true,
         }
     }
 }
@@ -113,6 +138,51 @@ impl Options {
         self
     }
 
+    /// How a segment's memory and its file belong together; [`Window::Mapped`] by default.
+    #[must_use]
+    pub fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Longest time that a visible record stays undurable when nobody waits for it: at least 1 ms. None by default, which
+    /// in the mapped window leaves it to the system, and in the direct window means 10 ms. A shorter one loses less in a
+    /// power cut, and flushes more often.
+    #[must_use]
+    pub fn flush_interval(mut self, interval: Option<Duration>) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// Most bytes that a partition may have undurable when nobody waits for them: at least 64 KiB; none by default. Looked
+    /// at every millisecond. In the mapped window this bounds the memory that waits to be written back.
+    #[must_use]
+    pub fn flush_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.flush_bytes = bytes;
+        self
+    }
+
+    /// Whether the committer may use io_uring, where the system has it; on by default. It saves time where a round writes
+    /// to several partitions.
+    #[must_use]
+    pub fn io_uring(mut self, yes: bool) -> Self {
+        self.io_uring = yes;
+        self
+    }
+
+    /// Longest time that a visible record stays undurable, if there is such a time.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        match self.window {
+            Window::Mapped => self.flush_interval,
+            Window::Direct => Some(self.flush_interval.unwrap_or(DIRECT_FLUSH_INTERVAL)),
+        }
+    }
+
+    /// Whether the committer flushes without being asked.
+    pub(crate) fn flushes_by_itself(&self) -> bool {
+        self.interval().is_some() || self.flush_bytes.is_some()
+    }
+
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let sizes = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
         for (option, value) in
@@ -141,6 +211,20 @@ impl Options {
             if !(1..=most).contains(&value) {
                 return Err(OpenError::Option { option, value: value.into(), allowed: format!("from 1 to {most}") });
             }
+        }
+        if let Some(interval) = self.flush_interval.filter(|interval| *interval < Duration::from_millis(1)) {
+            return Err(OpenError::Option {
+                option: "flush_interval",
+                value: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
+                allowed: "at least 1,000,000 ns".to_owned(),
+            });
+        }
+        if let Some(value) = self.flush_bytes.filter(|bytes| *bytes < SEGMENT_BYTES_MIN) {
+            return Err(OpenError::Option {
+                option: "flush_bytes",
+                value,
+                allowed: format!("at least {SEGMENT_BYTES_MIN}"),
+            });
         }
         if self.snapshot_bytes < SEGMENT_BYTES_MIN {
             return Err(OpenError::Option {

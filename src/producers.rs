@@ -87,7 +87,9 @@ impl Core {
         for segment in own.chain.begun().iter().filter(|segment| segment.number() >= synced) {
             let sync = || {
                 let end = segment.visible()?;
-                segment.sync(end.units)?;
+                if let Some(backing) = segment.backing() {
+                    backing.flush(0, end.units * 8)?;
+                }
                 if segment.number() > synced {
                     File::open(&own.directory)?.sync_all()?;
                 }

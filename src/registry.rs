@@ -2,9 +2,10 @@
 //! `producers.rs` writes there first.
 
 use crate::{
-    error::{RegisterError, check_producer_name},
+    error::RegisterError,
     format::registration::RegistrationEntry,
     ids::{Mode, ProducerId},
+    names::check_producer_name,
 };
 use std::collections::HashMap;
 

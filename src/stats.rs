@@ -16,6 +16,8 @@ pub struct PartitionStats {
     pub start_offset: u64,
     /// Offset behind the last visible record.
     pub end_offset: u64,
+    /// Offset behind the last durable record.
+    pub durable_offset: u64,
     /// Segments that hold frames.
     pub segments: u64,
     /// Segments that stand ready.
@@ -42,6 +44,36 @@ pub struct PartitionStats {
     pub oldest_open_frame: Option<u64>,
 }
 
+/// How what a round writes is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FlushKind {
+    /// The mapped window: the range of each file that was stored to.
+    RangeOfEachFile,
+    /// The direct window: one write that is durable itself, or several and one flush of the device for all of them.
+    OneForAll,
+    /// The direct window on a file system where a flush is each file's own.
+    EachFile,
+}
+
+/// Numbers of the committer. Counts are since the log was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushStats {
+    /// How what a round writes is made durable.
+    pub kind: FlushKind,
+    /// Whether several writes are submitted at once through io_uring; else they follow each other.
+    pub io_uring: bool,
+    /// Rounds that wrote something.
+    pub rounds: u64,
+    /// Flushes, durable writes among them.
+    pub flushes: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Whether a write or a flush has failed: nothing more becomes durable.
+    pub poisoned: bool,
+}
+
 /// Numbers of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +84,8 @@ pub struct LogStats {
     pub producers: u64,
     /// Most live producers.
     pub producers_max: u64,
+    /// What the committer does.
+    pub flush: FlushStats,
 }
 
 fn stats_of(partition: &PartitionState) -> PartitionStats {
@@ -62,6 +96,7 @@ fn stats_of(partition: &PartitionState) -> PartitionStats {
         name: partition.name.to_string(),
         start_offset: partition.chain.start_offset(),
         end_offset: partition.chain.visible_end().map_or(0, |end| end.offset),
+        durable_offset: partition.durable.offset(),
         segments,
         segments_ready,
         bytes,
@@ -100,6 +135,14 @@ impl Log {
                 .collect(),
             producers,
             producers_max: core.options.producers_max.into(),
+            flush: FlushStats {
+                kind: core.flush_kind(),
+                io_uring: core.committer.has_ring,
+                rounds: core.committer.rounds.load(Ordering::Relaxed),
+                flushes: core.committer.flushes.load(Ordering::Relaxed),
+                bytes: core.committer.bytes.load(Ordering::Relaxed),
+                poisoned: core.committer.poison().is_some(),
+            },
         }
     }
 }

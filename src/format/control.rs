@@ -4,6 +4,7 @@
 //! START   0 base offset          8 position where the frames before end   16 reserved
 //! FENCE   0 producer id          8 epoch: u32, flags: u32                 16 reserved
 //!                                   flag 1: numbering starts again at 0
+//! MARK    0 durable position     8 reserved                              16 reserved
 //! ```
 
 use crate::ids::ProducerId;
@@ -50,5 +51,22 @@ impl Fence {
 
     pub(crate) const fn from_words([producer, epoch, _]: [u64; CONTROL_WORDS]) -> Self {
         Self { producer: ProducerId::from_u64(producer), epoch: epoch as u32, restart: epoch >> 32 & RESTART_FLAG != 0 }
+    }
+}
+
+/// Says how far the partition was durable when this was appended: what is broken below it was damaged, and not lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Position behind the last durable frame.
+    pub(crate) durable: u64,
+}
+
+impl Mark {
+    pub(crate) const fn words(self) -> [u64; CONTROL_WORDS] {
+        [self.durable, 0, 0]
+    }
+
+    pub(crate) const fn from_words([durable, _, _]: [u64; CONTROL_WORDS]) -> Self {
+        Self { durable }
     }
 }

@@ -16,7 +16,7 @@
 //! - *publication word*: stored last. It counts only where its upper 40 bits are the tag of the segment's present use.
 //!   State 1 is a frame, 2 is padding (to be skipped; it may be as short as this word).
 //! - *checksum*: xxh3-64 over the body's own xxh3-64, the 16 bytes at 16, the frame's position, the segment's salt and
-//!   the producer's part, in this order. So the body is hashed before its place is known, and a frame that was written
+//!   the producer's part (its reserved bytes as 0), in this order. So the body is hashed before its place is known, and a frame that was written
 //!   to the wrong place, or is left from another use of the file, does not pass.
 //! - *kind*: 7 bits, the 8th says that the producer's part is there. *records*: 24 bits, the offsets that the frame takes.
 //! - *offset delta*: of its first record, from the segment's base offset. *time delta*: milliseconds from the time in the
@@ -62,6 +62,8 @@ pub(crate) enum Kind {
     Start = 16,
     /// A producer's epoch was raised (`control.rs`).
     Fence = 17,
+    /// How far the partition was durable (`control.rs`).
+    Mark = 18,
 }
 
 impl Kind {
@@ -72,6 +74,7 @@ impl Kind {
             3 => Self::Void,
             16 => Self::Start,
             17 => Self::Fence,
+            18 => Self::Mark,
             _ => return None,
         })
     }

@@ -8,8 +8,8 @@
 //!   32 partition number: u32  36 reserved       24 base offset
 //!   40 segment number                           32 latest time, ms since the epoch
 //!   48 bytes of the file                        40 reason: 1 full, 2 closed, 3 recovered
-//!   56 position at which the file begins        48 checksum: xxh3-64 of the 48 bytes before and the salt
-//!   64 tag (40 bits)  72 salt
+//!   56 position at which the file begins        48 position up to which all was durable when this was written
+//!   64 tag (40 bits)  72 salt                   56 checksum: xxh3-64 of the 56 bytes before and the salt
 //!   80 time of preparation, ms since the epoch
 //!   88 checksum: xxh3-64 of the 88 bytes before
 //! ```
@@ -24,7 +24,7 @@ const HEADER_WORDS: usize = 11;
 pub(crate) const HEADER_BYTES: usize = HEADER_WORDS * 8 + 8;
 /// Where the two seal slots lie.
 pub(crate) const SEAL_AT: [usize; 2] = [512, 1024];
-const SEAL_WORDS: usize = 6;
+const SEAL_WORDS: usize = 7;
 /// Bytes of a seal slot.
 pub(crate) const SEAL_BYTES: usize = SEAL_WORDS * 8 + 8;
 
@@ -132,6 +132,8 @@ pub(crate) struct Seal {
     pub(crate) records: u64,
     pub(crate) base_offset: u64,
     pub(crate) latest_ms: u64,
+    /// Position up to which everything was known to be durable.
+    pub(crate) durable: u64,
     pub(crate) reason: SealReason,
 }
 
@@ -143,7 +145,7 @@ impl Seal {
             SealReason::Recovered => 3,
         };
         let words: [u64; SEAL_WORDS] =
-            [self.generation, self.end_units, self.records, self.base_offset, self.latest_ms, reason];
+            [self.generation, self.end_units, self.records, self.base_offset, self.latest_ms, reason, self.durable];
         let mut bytes = [0; SEAL_BYTES];
         bytes[..SEAL_WORDS * 8].copy_from_slice(words.map(u64::to_le_bytes).as_flattened());
         let checksum = xxh3_64(&bytes[..SEAL_WORDS * 8]) ^ salt;
@@ -153,7 +155,7 @@ impl Seal {
 
     fn decode(bytes: &[u8], header: &SegmentHeader) -> Option<Self> {
         let words: [u64; SEAL_WORDS] = std::array::from_fn(|index| word(bytes, index * 8));
-        let [generation, end_units, records, base_offset, latest_ms, reason] = words;
+        let [generation, end_units, records, base_offset, latest_ms, reason, durable] = words;
         if word(bytes, SEAL_WORDS * 8) != xxh3_64(&bytes[..SEAL_WORDS * 8]) ^ header.salt {
             return None;
         }
@@ -170,6 +172,7 @@ impl Seal {
             records,
             base_offset,
             latest_ms,
+            durable,
             reason,
         })
     }
@@ -227,6 +230,7 @@ mod tests {
             records: 3,
             base_offset: 10,
             latest_ms: 4,
+            durable: 5,
             reason: SealReason::Recovered,
         };
         let second = Seal { generation: 2, end_units: 700, ..first };

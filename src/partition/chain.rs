@@ -2,7 +2,8 @@
 
 use super::state::locked;
 use crate::segment::{
-    file::{Segment, Spare},
+    backing::Spare,
+    file::Segment,
     scan::{Found, Frame, find},
     tail::{Place, Tail},
 };
@@ -208,6 +209,25 @@ impl Chain {
         }
         links.next_position = segment.end_of_file();
         links.segments.push_back(segment);
+    }
+
+    /// Closes every segment, those that stand ready too, so that whoever appends comes to ask for another one.
+    pub(crate) fn close_for_good(&self) {
+        let links = locked(&self.links);
+        for tail in links.segments.iter().filter_map(|segment| segment.tail()) {
+            // A claim larger than what is left.
+            let _too_large = tail.claim(0, tail.shape().capacity);
+        }
+    }
+
+    /// Puts `sealed` in the place of the segment with its number, whose memory readers leave at their next frame.
+    pub(crate) fn replace(&self, sealed: Arc<Segment>) {
+        let mut links = locked(&self.links);
+        let at = links.index_of(sealed.number());
+        if let Some(place) = at.and_then(|at| links.segments.get_mut(at)) {
+            place.supersede();
+            *place = sealed;
+        }
     }
 
     /// All segments that were begun, oldest first.

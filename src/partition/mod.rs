@@ -7,6 +7,7 @@
 //! | `slot.rs` | a producer's state in this partition |
 //! | `fence.rs` | from here on only a new epoch appends |
 //! | `duplicates.rs` | what a sequence that is not the next one means, and where its original lies |
+//! | `durability.rs` | how far it is durable, and what has to be flushed for more |
 //! | `chain.rs` | the segments by number, offset and position; what is visible |
 //! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
 //! | `replay.rs` | the producers that a stretch of frames amounts to |
@@ -19,6 +20,8 @@ pub(crate) mod body;
 pub(crate) mod chain;
 #[cfg(not(loom))]
 pub(crate) mod duplicates;
+#[cfg(not(loom))]
+pub(crate) mod durability;
 pub(crate) mod fence;
 pub(crate) mod fill;
 #[cfg(not(loom))]

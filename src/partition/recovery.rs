@@ -1,39 +1,44 @@
 //! A partition from what is on disk, after a clean close or after the process was killed.
 //!
 //! 1. List the files, read the headers, put the segments in order: numbers leave no gap.
-//! 2. Sealed segments are as their seals say. The others were open: their frames are scanned and verified, and the first
-//!    one that is not whole ends the partition there. What stands behind it is dropped, also where it is whole, so that
-//!    every producer's order stays true (the prefix rule).
-//! 3. The end is sealed. Nothing is ever appended to a segment that was open before: its successor has another tag.
-//! 4. Producers: the newest valid snapshot, and the frames since.
+//! 2. Sync what is to be read: the system's cache may hold what a process that was killed never made durable.
+//! 3. Frames since the newest valid snapshot are scanned and verified. The first one that is not whole ends the partition
+//!    there. What stands behind it is dropped, also where it is whole, so that every producer's order stays true (the
+//!    prefix rule). Unless something behind it, a MARK frame or a seal, says that the partition was durable beyond: then
+//!    it was not torn off but damaged, and opening refuses.
+//! 4. The end is sealed. Nothing is ever appended to a segment that was open before: its successor has another tag.
+//! 5. Producers: the newest valid snapshot, and the frames since.
 //!
 //! | found | taken for |
 //! |---|---|
 //! | a sealed segment, frames valid | its frames |
-//! | a sealed segment, a frame since the snapshot invalid | corruption: opening refuses and names the place |
 //! | an unsealed segment | its frames up to the first that is not valid |
+//! | an invalid frame, and behind it a valid MARK frame or a seal that says that this was durable | corruption: opening refuses and names the place |
+//! | an invalid frame, also in a sealed segment, and nothing that says so | the end: what a power cut left |
 //! | segments behind one that ended early | dropped |
-//! | a `.ready` file without a valid START frame | prepared and not begun, or begun by a thread that was killed before it published anything visible: removed |
+//! | a `.ready` file without a valid START frame | prepared and not begun: removed |
+//! | the same, and a later segment was begun | an open frame: the partition ends before it |
 //! | a `.ready` file with one | used, and not yet renamed |
 //! | a snapshot that is cut, flipped or foreign | ignored: the next older one and a longer replay serve |
 
 use super::{
     chain::{Chain, End},
     replay::{Replay, control_words},
-    snapshots::{SNAPSHOT, SnapshotFile, UNFINISHED, read, replay_segment},
+    snapshots::{SNAPSHOT, SnapshotFile, UNFINISHED, read},
 };
 use crate::{
     error::{OpenError, io_at},
     format::{
         SEGMENT_HEADER_BYTES, VERSION,
-        control::Start,
+        control::{Mark, Start},
         files::Identity,
         frame::Kind,
         segment_header::{HEADER_BYTES, HeaderFault, Seal, SealReason, SegmentHeader},
     },
+    raw::window::Window,
     segment::{
         file::{READY, SPARE, Segment, USED},
-        scan::{Found, find},
+        scan::{Found, Frame, find},
         tail::{FIRST_UNIT, Place},
     },
 };
@@ -50,6 +55,8 @@ pub(crate) struct Recovered {
     pub(crate) chain: Chain,
     pub(crate) replay: Replay,
     pub(crate) snapshots: Vec<SnapshotFile>,
+    /// Where the partition ends: all of it is durable now.
+    pub(crate) durable: End,
 }
 
 /// Files of a partition's directory, ascending by number.
@@ -135,48 +142,87 @@ fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
     Ok(control_words(segment.body(&window, &frame)).map(Start::from_words))
 }
 
-/// Where a scan of an unsealed segment ended.
+/// Where a scan of a segment ended.
 struct Scanned {
     end: Place,
     latest_ms: u64,
+    /// Position up to which a frame says that all was durable.
+    durable: u64,
 }
 
-/// Scans the valid frames of an unsealed segment into `replay`.
+/// What a valid MARK frame says.
+fn mark_of(segment: &Segment, window: &Window, frame: &Frame) -> Option<u64> {
+    let is_mark = frame.header.kind == Kind::Mark;
+    is_mark.then(|| control_words(segment.body(window, frame)).map(|words| Mark::from_words(words).durable)).flatten()
+}
+
+/// Scans the valid frames of a segment into `replay`, up to its seal, or to the first frame that is not whole.
 fn scan(segment: &Segment, replay: &mut Replay) -> io::Result<Scanned> {
     let window = segment.window()?;
     let shape = *segment.shape();
+    let limit = segment.limit();
     let mut end = Place { records: 0, units: FIRST_UNIT };
     let mut latest_ms = shape.prepared_ms;
-    loop {
+    let mut durable = 0;
+    while end.units < limit {
         match find(&window, &shape, end.units) {
             Found::Frame(frame)
                 if u64::from(frame.header.offset_delta) == end.records && segment.verifies(&window, &frame) =>
             {
                 replay.apply(&frame.header, segment.body(&window, &frame), frame.position(&shape), shape.prepared_ms);
+                durable = durable.max(mark_of(segment, &window, &frame).unwrap_or(0));
                 end.units += frame.units;
                 end.records += u64::from(frame.header.records);
                 latest_ms = latest_ms.max(shape.prepared_ms + u64::from(frame.header.time_delta));
             }
             Found::Padding { units } => end.units += units,
-            Found::Frame(_) | Found::Nothing | Found::Invalid => return Ok(Scanned { end, latest_ms }),
+            Found::Frame(_) | Found::Nothing | Found::Invalid => break,
         }
     }
+    Ok(Scanned { end, latest_ms, durable })
+}
+
+/// The furthest durable position that any valid MARK frame from `unit` on speaks of. Where frames begin is not known
+/// behind a broken one, so each place is looked at where a frame might begin.
+fn durable_behind(segment: &Segment, unit: usize) -> io::Result<u64> {
+    let window = segment.window()?;
+    let shape = segment.shape();
+    let mut durable = segment.seal().map_or(0, |seal| seal.durable);
+    for unit in unit..shape.capacity {
+        if let Found::Frame(frame) = find(&window, shape, unit)
+            && frame.header.kind == Kind::Mark
+            && segment.verifies(&window, &frame)
+        {
+            durable = durable.max(mark_of(segment, &window, &frame).unwrap_or(0));
+        }
+    }
+    Ok(durable)
 }
 
 /// The segments that were begun, in order, without those that stand ready, which are removed.
 fn begun_segments(listing: &Listing, identity: &Identity, partition: u32) -> Result<Vec<Segment>, OpenError> {
-    let mut segments = Vec::with_capacity(listing.segments.len() + 1);
+    let mut segments = Vec::with_capacity(listing.segments.len() + listing.ready.len());
     for (number, path) in &listing.segments {
         segments.push(open_segment(*number, path, identity, partition)?);
     }
+    let mut last_begun = segments.last().map_or(0, Segment::number);
+    let mut ready = Vec::new();
     for (number, path) in &listing.ready {
         // Whatever is wrong with a segment that was never begun, it holds nothing.
         let opened = open_segment(*number, path, identity, partition).ok().filter(|segment| segment.seal().is_none());
+        if let Some(segment) = &opened
+            && start_of(segment)?.is_some()
+        {
+            segment.rename_to_used().map_err(io_at("rename", path))?;
+            last_begun = last_begun.max(*number);
+        }
+        ready.push((*number, path, opened));
+    }
+    for (number, path, opened) in ready {
         match opened {
-            Some(segment) if start_of(&segment)?.is_some() => {
-                segment.rename_to_used().map_err(io_at("rename", path))?;
-                segments.push(segment);
-            }
+            // One without a START frame below one that was begun: the thread that was to write it was killed while others
+            // went on behind it. It is an open frame like any other, and ends the partition where it stands.
+            Some(segment) if number <= last_begun => segments.push(segment),
             _ => fs::remove_file(path).map_err(io_at("remove", path))?,
         }
     }
@@ -272,9 +318,12 @@ pub(crate) fn recover(
         });
     }
 
+    sync_before_reading(directory, &segments, covered)?;
+
     let mut kept = Vec::with_capacity(segments.len());
     let mut rest = segments.drain(..);
     let mut before: Option<End> = None;
+    let mut durable = end.position;
     while let Some(segment) = rest.next() {
         let path = segment.path();
         let base_offset = match segment.seal() {
@@ -283,6 +332,8 @@ pub(crate) fn recover(
                 Some(start) => start.base_offset,
                 None => {
                     // Begun by no frame that counts: like one that stands ready.
+                    let position = segment.shape().position(FIRST_UNIT);
+                    refuse_damage(&segment, FIRST_UNIT, rest.as_slice(), position, durable)?;
                     remove_all(&mut rest)?;
                     fs::remove_file(&path).map_err(io_at("remove", &path))?;
                     break;
@@ -299,32 +350,76 @@ pub(crate) fn recover(
                 ),
             });
         }
-        let place = match segment.seal() {
-            Some(seal) => {
-                if segment.number() > covered {
-                    replay_segment(&mut replay, &segment)?;
-                }
-                Place { records: seal.records, units: seal.end_units as usize }
-            }
-            None => {
-                let Scanned { end, latest_ms } = scan(&segment, &mut replay).map_err(io_at("map", &path))?;
-                let full = end.units == segment.shape().capacity;
-                if !full {
-                    // Behind an early end nothing counts. Gone before the end is sealed: an opening that is itself cut
-                    // off must not leave an end with something behind it.
-                    remove_all(&mut rest)?;
-                }
-                let reason = if full { SealReason::Full } else { SealReason::Recovered };
-                segment.write_seal(end, base_offset, latest_ms, reason).map_err(io_at("seal", &path))?;
-                end
-            }
+        if let Some(seal) = segment.seal().filter(|_| segment.number() <= covered) {
+            let place = Place { records: seal.records, units: seal.end_units as usize };
+            before = Some(End::of(&segment, base_offset, place));
+            kept.push(Arc::new(segment));
+            continue;
+        }
+        let scanned = scan(&segment, &mut replay).map_err(io_at("map", &path))?;
+        durable = durable.max(scanned.durable).max(segment.seal().map_or(0, |seal| seal.durable));
+        let whole = match segment.seal() {
+            Some(seal) => scanned.end.units as u64 >= seal.end_units && scanned.end.records == seal.records,
+            None => scanned.end.units == segment.shape().capacity,
         };
+        let place = scanned.end;
+        if !whole {
+            let position = segment.shape().position(place.units);
+            refuse_damage(&segment, place.units, rest.as_slice(), position, durable)?;
+            // Behind an early end nothing counts. Gone before the end is sealed: an opening that is itself cut off must
+            // not leave an end with something behind it.
+            remove_all(&mut rest)?;
+        }
         end = End::of(&segment, base_offset, place);
         before = Some(end);
-        kept.push(Arc::new(segment));
+        kept.push(Arc::new(match (whole, segment.seal()) {
+            (true, Some(_)) => segment,
+            (whole, _) => {
+                let segment = segment.reopened();
+                let reason = if whole { SealReason::Full } else { SealReason::Recovered };
+                let sealed = segment.write_seal(place, base_offset, scanned.latest_ms, end.position, reason);
+                sealed.map_err(io_at("seal", &path))?;
+                segment
+            }
+        }));
     }
     drop(rest);
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
-    Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots })
+    Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots, durable: end })
+}
+
+/// Waits until everything that is about to be read is on the device: what was only in the system's cache when the process
+/// was killed must not be taken for durable.
+fn sync_before_reading(directory: &Path, segments: &[Segment], covered: u64) -> Result<(), OpenError> {
+    for segment in segments.iter().filter(|segment| segment.number() > covered) {
+        let path = segment.path();
+        File::open(&path).and_then(|file| file.sync_all()).map_err(io_at("sync", path))?;
+    }
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_at("sync", directory))
+}
+
+/// Refuses a break at `position` if anything says that the partition was durable beyond it.
+fn refuse_damage(
+    segment: &Segment,
+    unit: usize,
+    behind: &[Segment],
+    position: u64,
+    durable: u64,
+) -> Result<(), OpenError> {
+    let path = segment.path();
+    let mut durable = durable.max(durable_behind(segment, unit).map_err(io_at("map", &path))?);
+    for segment in behind {
+        durable = durable.max(durable_behind(segment, FIRST_UNIT).map_err(io_at("map", segment.path()))?);
+    }
+    if durable > position {
+        return Err(OpenError::Corrupt {
+            path,
+            at: unit as u64 * 8,
+            reason: format!(
+                "no valid frame here, at position {position}, and all up to position {durable} was durable"
+            ),
+        });
+    }
+    Ok(())
 }

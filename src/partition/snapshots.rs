@@ -88,6 +88,13 @@ pub(crate) fn read(path: &Path, log: u128, partition: u32) -> Result<Snapshot, S
 }
 
 impl PartitionState {
+    /// Position up to which the newest snapshot but one goes; 0 if there is none. What is above it is kept, so that one
+    /// damaged snapshot costs a longer replay and nothing else.
+    pub(crate) fn kept_position(&self) -> u64 {
+        let snapshots = locked(&self.snapshots);
+        snapshots.len().checked_sub(2).and_then(|at| snapshots.get(at)).map_or(0, |snapshot| snapshot.end_position)
+    }
+
     /// Position up to which the newest snapshot goes; 0 if there is none.
     pub(crate) fn snapshot_position(&self) -> u64 {
         locked(&self.snapshots).last().map_or(0, |snapshot| snapshot.end_position)
@@ -117,6 +124,9 @@ impl PartitionState {
         };
         for segment in &segments {
             replay_segment(&mut replay, segment)?;
+            // What a snapshot stands for must not be lost in a power cut that leaves the snapshot.
+            let path = segment.path();
+            File::open(&path).and_then(|file| file.sync_data()).map_err(io_at("sync", path))?;
         }
         let header = SnapshotHeader {
             log: self.identity.log,

@@ -1,6 +1,6 @@
 //! What all handles of a partition share.
 
-use super::{chain::Chain, slot::Slot, snapshots::SnapshotFile};
+use super::{chain::Chain, durability::Durable, slot::Slot, snapshots::SnapshotFile};
 use crate::{format::files::Identity, options::Options, raw::table::Table};
 use std::{
     io,
@@ -42,6 +42,7 @@ pub(crate) struct PartitionState {
     pub(crate) directory: PathBuf,
     pub(crate) options: Options,
     pub(crate) chain: Chain,
+    pub(crate) durable: Durable,
     pub(crate) table: Table<Slot>,
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
     pub(crate) preparation: Mutex<Preparation>,

@@ -5,6 +5,7 @@ use super::state::PartitionState;
 use crate::{
     error::{OpenError, io_at},
     format::segment_header::SealReason,
+    options::Window,
     segment::file::Segment,
 };
 use std::{fs, sync::Arc};
@@ -15,33 +16,48 @@ const AGE_MAX_MS: u64 = 1 << 31;
 impl PartitionState {
     /// One round. What fails is tried again in the next; what an appender or a reader needs does not depend on it.
     pub(crate) fn upkeep(&self, now_ms: u64) {
-        let begun = self.chain.begun();
-        for segment in begun.iter().filter(|segment| segment.seal().is_none()) {
-            if segment.rename_to_used().is_err() {
-                return;
-            }
+        if self.seal_what_is_full(now_ms).is_ok() {
+            let _ = self.snapshot_if_due();
+            // Nothing here may hold a segment by now: one that is dropped is used again only if nobody does.
+            let _ = self.drop_what_need_not_be_kept(now_ms);
+        }
+    }
+
+    fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
+        for segment in self.chain.begun().iter().filter(|segment| segment.seal().is_none()) {
+            segment.rename_to_used().map_err(io_at("rename", segment.path()))?;
             if now_ms.saturating_sub(segment.shape().prepared_ms) > AGE_MAX_MS
                 && let Some(tail) = segment.tail()
             {
                 // A claim larger than what is left closes the segment.
                 let _too_large = tail.claim(0, tail.shape().capacity);
             }
-            if !segment.is_full() || self.seal(segment, SealReason::Full).is_err() {
+            // Memory of its own is kept until the file has all of it.
+            let held_back = segment.is_direct() && self.durable.position() < segment.end_of_file();
+            if !segment.is_full() || held_back {
                 break;
             }
+            self.seal(segment, SealReason::Full)?;
+            self.hand_over_to_file(segment);
         }
-        // Only a segment that nobody holds can be used again.
-        drop(begun);
-        let _ = self.snapshot_if_due();
-        let _ = self.drop_what_need_not_be_kept(now_ms);
+        Ok(())
     }
 
     fn seal(&self, segment: &Segment, reason: SealReason) -> Result<(), OpenError> {
         let seal = || {
             let Some(base_offset) = segment.base_offset() else { return Ok(()) };
-            segment.write_seal(segment.visible()?, base_offset, segment.latest_ms()?, reason)
+            segment.write_seal(segment.visible()?, base_offset, segment.latest_ms()?, self.durable.position(), reason)
         };
         seal().map_err(io_at("seal", segment.path()))
+    }
+
+    /// In the direct window, puts the file's pages in the place of the memory that a sealed segment was appended in.
+    fn hand_over_to_file(&self, segment: &Segment) {
+        if segment.is_direct()
+            && let Some(sealed) = segment.handed_over()
+        {
+            self.chain.replace(Arc::new(sealed));
+        }
     }
 
     fn sealed_end(&self) -> u64 {
@@ -81,9 +97,10 @@ impl PartitionState {
                 return Ok(());
             }
             // Producers' states must outlive the frames they came from.
-            if self.snapshot_position() < first.shape().position(seal.end_units as usize) {
+            let end = first.shape().position(seal.end_units as usize);
+            if self.kept_position() < end {
                 self.write_snapshot()?;
-                if self.snapshot_position() < first.shape().position(seal.end_units as usize) {
+                if self.kept_position() < end {
                     return Ok(());
                 }
             }
@@ -98,8 +115,10 @@ impl PartitionState {
         let Some(segment) = self.chain.drop_first() else { return Ok(()) };
         Self::count(&self.counters.dropped);
         let path = segment.path();
+        let direct = self.options.window == Window::Direct;
         let usable = self.options.recycle && segment.bytes() == self.options.segment_bytes;
-        let spare = if usable { Arc::try_unwrap(segment).ok().and_then(Segment::into_spare) } else { None };
+        let spare =
+            if usable { Arc::try_unwrap(segment).ok().and_then(|segment| segment.into_spare(direct)) } else { None };
         let unused = match spare {
             None => Some(path),
             Some(spare) => {
@@ -124,6 +143,11 @@ impl PartitionState {
         }
         for segment in self.chain.begun().iter().filter(|segment| segment.seal().is_none()) {
             segment.rename_to_used().map_err(io_at("rename", segment.path()))?;
+            let end = segment.visible().map_err(io_at("map", segment.path()))?;
+            if segment.is_direct() && self.durable.position() < segment.shape().position(end.units) {
+                // A flush has failed: what the file has is for the next opening to find out.
+                return Ok(());
+            }
             let reason = if segment.is_full() { SealReason::Full } else { SealReason::Closed };
             self.seal(segment, reason)?;
         }

@@ -1,10 +1,10 @@
-//! A segment file mapped into memory, shared with the page cache.
+//! A segment's memory: its file mapped, shared with the page cache, or memory of its own that is written to the file.
 
 use super::{sys, window::Window};
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::{fs::File, io};
 
-/// Owns the mapping of a whole file; unmapped on drop.
+/// Owns a segment's memory; unmapped on drop.
 pub(crate) struct Mapping {
     map: MmapRaw,
 }
@@ -14,6 +14,49 @@ impl Mapping {
     pub(crate) fn writable(file: &File, bytes: u64) -> io::Result<Self> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
         Ok(Self { map: MmapOptions::new().len(length).map_raw(file)? })
+    }
+
+    /// Memory of its own, all zero.
+    pub(crate) fn anonymous(bytes: u64) -> io::Result<Self> {
+        let length = usize::try_from(bytes).map_err(io::Error::other)?;
+        let map = MmapRaw::from(MmapMut::map_anon(length)?);
+        // A hint: fewer and larger pages to touch ahead of the appenders.
+        let _ = sys::advise_huge(map.as_mut_ptr(), map.len());
+        Ok(Self { map })
+    }
+
+    /// Writes the bytes in `[from, to)` to the same place of `file`; with `durably`, they are on the device on return.
+    pub(crate) fn write_to(&self, file: &File, from: usize, to: usize, durably: bool) -> io::Result<()> {
+        assert!(from <= to && to <= self.map.len(), "a write lies inside of its mapping");
+        // SAFETY: in bounds by the assertion, and mapped for as long as `self` is borrowed.
+        unsafe { sys::write_memory(file, self.map.as_ptr().wrapping_add(from), to - from, from as u64, durably) }
+    }
+
+    /// Writes the first `bytes` bytes to `offset` of `file`.
+    pub(crate) fn write_at(&self, file: &File, bytes: usize, offset: u64) -> io::Result<()> {
+        assert!(bytes <= self.map.len(), "a write lies inside of its mapping");
+        // SAFETY: in bounds by the assertion, and mapped for as long as `self` is borrowed.
+        unsafe { sys::write_memory(file, self.map.as_ptr(), bytes, offset, false) }
+    }
+
+    /// Stores bytes at `at` of memory that nobody else has yet.
+    pub(crate) fn set(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at <= self.map.len() && bytes.len() <= self.map.len() - at, "a store lies inside of its mapping");
+        let to = self.map.as_mut_ptr().wrapping_add(at);
+        // SAFETY: in bounds by the assertion; `&mut self` is the only way to this memory.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+    }
+
+    /// Address and length of the bytes in `[from, to)`, for a write that is handed to the kernel.
+    pub(crate) fn range(&self, from: usize, to: usize) -> (*const u8, u32) {
+        assert!(from <= to && to <= self.map.len(), "a range lies inside of its mapping");
+        (self.map.as_ptr().wrapping_add(from), (to - from) as u32)
+    }
+
+    /// Tells the system to keep this mapping's pages small: a flush then writes the pages that were stored to, and not
+    /// their neighbours.
+    pub(crate) fn keep_pages_small(&self) -> io::Result<()> {
+        sys::advise_random(self.map.as_mut_ptr(), self.map.len())
     }
 
     /// Maps all of `file` for reading.

@@ -6,11 +6,14 @@
 //! | `mapping.rs` | who owns those bytes: a mapped file |
 //! | `link.rs` | a pointer to the successor that is set once |
 //! | `table.rs` | a large array of zeroed slots, touched only where used |
+//! | `ring.rs` | several writes at once, through io_uring |
 //! | `sys.rs` | the few system calls that std does not offer |
 
 pub(crate) mod link;
 #[cfg(not(loom))]
 pub(crate) mod mapping;
+#[cfg(not(loom))]
+pub(crate) mod ring;
 #[cfg(not(loom))]
 pub(crate) mod sys;
 #[cfg(not(loom))]

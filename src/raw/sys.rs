@@ -83,3 +83,67 @@ pub(crate) fn random_u64() -> io::Result<u64> {
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     if got == 8 { Ok(u64::from_le_bytes(bytes)) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Writes memory to a file at `offset`; with `durably`, what was written is on the device on return.
+///
+/// The memory is given by address: it may be written to meanwhile by threads of this process. What arrives of such bytes
+/// in the file is not defined, which is of no matter where they are not published.
+///
+/// # Safety
+/// `bytes` bytes at `start` stay mapped during the call.
+pub(crate) unsafe fn write_memory(
+    file: &File,
+    start: *const u8,
+    bytes: usize,
+    offset: u64,
+    durably: bool,
+) -> io::Result<()> {
+    let flags = if durably { libc::RWF_DSYNC } else { 0 };
+    let mut done = 0;
+    while done < bytes {
+        let part = libc::iovec { iov_base: start.wrapping_add(done).cast_mut().cast(), iov_len: bytes - done };
+        let at = libc::off_t::try_from(offset + done as u64).map_err(io::Error::other)?;
+        // SAFETY: the kernel reads memory that the caller keeps mapped; the descriptor is open while `file` is borrowed.
+        match unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, at, flags) } {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written if written > 0 => done += written as usize,
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells the system that a file's pages in its cache are not needed.
+pub(crate) fn drop_cached(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `file` is borrowed; the advice changes no byte.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Tells the system that a mapping is touched in no order, so that it keeps no pages together.
+pub(crate) fn advise_random(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // SAFETY: the advice changes no byte of a mapping; a range that is not mapped is answered with an error.
+    check(unsafe { libc::madvise(start.cast(), bytes, libc::MADV_RANDOM) })
+}
+
+/// Whether one flush of the device makes all completed direct overwrites on this file system durable: so on ext4 and XFS.
+pub(crate) fn one_flush_serves_all(directory: &File) -> bool {
+    const EXT4: libc::c_long = 0xEF53;
+    const XFS: libc::c_long = 0x5846_5342;
+    let mut answer = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open, and the buffer is as large as the call expects.
+    let answered = check(unsafe { libc::fstatfs(directory.as_raw_fd(), answer.as_mut_ptr()) });
+    if answered.is_err() {
+        return false;
+    }
+    // SAFETY: the call has filled the buffer.
+    let answer = unsafe { answer.assume_init() };
+    [EXT4, XFS].contains(&(answer.f_type as libc::c_long))
+}

@@ -170,6 +170,10 @@ impl Reader {
                 }
                 return Ok(None);
             };
+            if place.segment.is_superseded() {
+                self.pass_over()?;
+                continue;
+            }
             match find(&place.window, &place.shape, place.unit) {
                 Found::Frame(frame) if frame.unit < place.segment.limit() => {
                     if self.verify != Verify::Never && !verified(&place.segment, &place.window, &frame, self.verify) {
@@ -185,7 +189,7 @@ impl Reader {
                         }
                         Kind::Batch => self.batch = Some(Batch { frame, at: 0, index: 0 }),
                         Kind::Void => self.next_offset = offset + u64::from(frame.header.records),
-                        Kind::Start | Kind::Fence => {}
+                        Kind::Start | Kind::Fence | Kind::Mark => {}
                     }
                 }
                 Found::Padding { units } => place.unit += units,
@@ -207,6 +211,25 @@ impl Reader {
                         return Ok(None);
                     }
                 }
+            }
+        }
+    }
+
+    /// Goes on in the file's pages, where the memory that a sealed segment was appended in is given up.
+    #[cold]
+    fn pass_over(&mut self) -> Result<(), FetchError> {
+        let Some(place) = &mut self.place else { return Ok(()) };
+        let number = place.shape.number;
+        match self.partition.chain.segment(number) {
+            Some(segment) if !segment.is_superseded() => {
+                place.window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+                place.segment = segment;
+                Ok(())
+            }
+            // Dropped since.
+            _ => {
+                let start = self.partition.chain.start_offset();
+                Err(FetchError::Trimmed { offset: self.next_offset, start })
             }
         }
     }

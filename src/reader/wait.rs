@@ -42,7 +42,7 @@ impl Reader {
             match find(&place.window, &place.shape, place.unit) {
                 Found::Frame(frame) if frame.unit < place.segment.limit() => match frame.header.kind {
                     Kind::Record | Kind::Batch => return true,
-                    Kind::Void | Kind::Start | Kind::Fence => {
+                    Kind::Void | Kind::Start | Kind::Fence | Kind::Mark => {
                         place.unit += frame.units;
                         self.next_offset =
                             place.base_offset + u64::from(frame.header.offset_delta) + u64::from(frame.header.records);

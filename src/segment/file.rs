@@ -2,15 +2,14 @@
 
 use super::{
     Shape,
+    backing::{Backing, Spare},
     index::Index,
     scan::{Frame, Visible},
     tail::{FIRST_UNIT, Place, Tail},
 };
 use crate::{
-    format::{
-        SEGMENT_HEADER_BYTES,
-        segment_header::{Seal, SealReason, SegmentHeader},
-    },
+    format::segment_header::{Seal, SealReason, SegmentHeader},
+    options::Options,
     raw::{mapping::Mapping, sys, window::Window},
 };
 use std::{
@@ -20,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -39,9 +38,11 @@ pub(crate) const SPARE: &str = "spare";
 /// One segment of a partition. Readers and slices keep it, and its mapping, alive.
 pub(crate) struct Segment {
     header: SegmentHeader,
+    /// Of the seal that the file has; 0 for none.
+    generation: u64,
     shape: Shape,
     path: Mutex<PathBuf>,
-    mapping: OnceLock<Mapping>,
+    backing: OnceLock<Backing>,
     /// Where frames are claimed, if this process prepared the segment.
     tail: Option<Arc<Tail>>,
     visible: Visible,
@@ -49,13 +50,11 @@ pub(crate) struct Segment {
     /// Units before which every frame's checksum has been compared by a reader. Raised by readers that verify once.
     verified: AtomicUsize,
     index: Mutex<Index>,
-}
-
-/// Memory and file of a segment that was dropped, to be used again.
-pub(crate) struct Spare {
-    pub(crate) path: PathBuf,
-    pub(crate) bytes: u64,
-    mapping: Mapping,
+    /// Its name is durable in its directory. Set by the committer's first flush, or when it was prepared for flushes.
+    named: AtomicBool,
+    /// Another value stands for this segment now, with the file's pages in the place of memory of its own. Set once by
+    /// upkeep, read by readers before each frame.
+    superseded: AtomicBool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,55 +63,37 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Segment {
     /// Allocates, maps and touches a segment file, or makes one of a spare. No store into it will fault or fail.
-    pub(crate) fn prepare(directory: &Path, header: SegmentHeader, spare: Option<Spare>) -> io::Result<Self> {
+    pub(crate) fn prepare(
+        directory: &Path,
+        header: SegmentHeader,
+        spare: Option<Spare>,
+        options: &Options,
+    ) -> io::Result<Self> {
         let path = directory.join(file_name(header.number, READY));
-        let prepared = Self::allocate(&path, &header, spare);
+        let prepared = Backing::prepare(&path, &header, spare, options);
         if prepared.is_err() {
             // Half a file is of no use to anyone, and its room may be what is missing.
             let _ = fs::remove_file(&path);
         }
-        let mapping = prepared?;
+        let backing = prepared?;
         let shape = Shape::of(&header);
-        // SAFETY: the segment owns the mapping. Claims through this window come from the tail alone, which keeps the rules
+        // SAFETY: the segment owns the memory. Claims through this window come from the tail alone, which keeps the rules
         // of `tail.rs`: a segment with an unpublished claim is not sealed, and only sealed segments are dropped.
-        let window = unsafe { mapping.window() };
+        let window = unsafe { backing.mapping().window() };
         Ok(Self {
             header,
+            generation: 0,
             shape,
             path: Mutex::new(path),
-            mapping: OnceLock::from(mapping),
+            backing: OnceLock::from(backing),
             tail: Some(Arc::new(Tail::prepared(shape, window))),
             visible: Visible::none(),
             seal: OnceLock::new(),
             verified: AtomicUsize::new(0),
             index: Mutex::new(Index::new()),
+            named: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
         })
-    }
-
-    fn allocate(path: &Path, header: &SegmentHeader, spare: Option<Spare>) -> io::Result<Mapping> {
-        let first_block = || {
-            // The whole first block: a seal of the file's earlier use must not outlive it.
-            let mut block = [0; SEGMENT_HEADER_BYTES];
-            let bytes = header.encode();
-            block[..bytes.len()].copy_from_slice(&bytes);
-            block
-        };
-        let mapping = match spare {
-            Some(spare) => {
-                fs::rename(&spare.path, path)?;
-                OpenOptions::new().write(true).open(path)?.write_all_at(&first_block(), 0)?;
-                spare.mapping
-            }
-            None => {
-                let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-                // Blocks before anything is mapped: a full disk is an error here, and never a signal at a store.
-                sys::allocate(&file, header.bytes)?;
-                file.write_all_at(&first_block(), 0)?;
-                Mapping::writable(&file, header.bytes)?
-            }
-        };
-        mapping.populate_for_writing()?;
-        Ok(mapping)
     }
 
     /// A segment that was used before this process opened the log, with the seal that ends it.
@@ -124,15 +105,24 @@ impl Segment {
     pub(crate) fn unsealed(path: PathBuf, header: SegmentHeader) -> Self {
         Self {
             header,
+            generation: 0,
             shape: Shape::of(&header),
             path: Mutex::new(path),
-            mapping: OnceLock::new(),
+            backing: OnceLock::new(),
             tail: None,
             visible: Visible::none(),
             seal: OnceLock::new(),
             verified: AtomicUsize::new(0),
             index: Mutex::new(Index::new()),
+            named: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
         }
+    }
+
+    /// The same segment as if it had no seal: for one whose frames do not go as far as its seal says.
+    pub(crate) fn reopened(&self) -> Self {
+        let generation = self.seal.get().map_or(0, |seal| seal.generation);
+        Self { generation, ..Self::unsealed(self.path(), self.header) }
     }
 
     pub(crate) const fn shape(&self) -> &Shape {
@@ -176,17 +166,17 @@ impl Segment {
 
     /// The window for reading, mapping the file if nobody has.
     pub(crate) fn window(&self) -> io::Result<Window> {
-        let mapping = match self.mapping.get() {
-            Some(mapping) => mapping,
+        let backing = match self.backing.get() {
+            Some(backing) => backing,
             None => {
                 let file = File::open(self.path())?;
                 let mapping = Mapping::readable(&file, self.header.bytes)?;
-                self.mapping.get_or_init(|| mapping)
+                self.backing.get_or_init(|| Backing::Mapped(mapping))
             }
         };
-        // SAFETY: this segment owns the mapping and outlives what is read through it: readers and slices hold the segment
+        // SAFETY: this segment owns the memory and outlives what is read through it: readers and slices hold the segment
         // by reference count. Nothing is claimed through a window that `prepare` did not give to a tail.
-        Ok(unsafe { mapping.window() })
+        Ok(unsafe { backing.mapping().window() })
     }
 
     /// Units behind which there is no frame of this segment, whatever the bytes there look like.
@@ -217,15 +207,15 @@ impl Segment {
 
     /// Where a slice of a frame's body, got from `body`, lies in the file.
     pub(crate) fn position_in_file(&self, body: &[u8]) -> usize {
-        let base = self.mapping.get().map_or(0, |mapping| mapping.address());
+        let base = self.backing.get().map_or(0, |backing| backing.mapping().address());
         body.as_ptr().addr() - base
     }
 
     /// Bytes that `position_in_file` has placed.
     pub(crate) fn published(&self, at: usize, bytes: usize) -> &[u8] {
-        let Some(mapping) = self.mapping.get() else { return &[] };
-        // SAFETY: the mapping is never replaced, and lives as long as this segment is borrowed.
-        let window = unsafe { mapping.window() };
+        let Some(backing) = self.backing.get() else { return &[] };
+        // SAFETY: the memory is never replaced, and lives as long as this segment is borrowed.
+        let window = unsafe { backing.mapping().window() };
         // SAFETY: `at` came from a slice of published bytes of this very mapping; as above.
         unsafe { window.slice(at, bytes) }
     }
@@ -280,10 +270,18 @@ impl Segment {
         end: Place,
         base_offset: u64,
         latest_ms: u64,
+        durable: u64,
         reason: SealReason,
     ) -> io::Result<()> {
-        let seal =
-            Seal { generation: 1, end_units: end.units as u64, records: end.records, base_offset, latest_ms, reason };
+        let seal = Seal {
+            generation: self.generation + 1,
+            end_units: end.units as u64,
+            records: end.records,
+            base_offset,
+            latest_ms,
+            durable,
+            reason,
+        };
         let file = OpenOptions::new().write(true).open(self.path())?;
         file.write_all_at(&seal.encode(self.shape.salt), seal.slot() as u64)?;
         if reason != SealReason::Full {
@@ -308,16 +306,43 @@ impl Segment {
         Ok(())
     }
 
-    /// Waits until the frames below `units` are on the device.
-    pub(crate) fn sync(&self, units: usize) -> io::Result<()> {
-        match self.mapping.get() {
-            Some(mapping) => mapping.sync(0, (units * 8).min(self.header.bytes as usize)),
-            None => Ok(()),
-        }
+    /// What is stored in and flushed from, if this process prepared the segment or has mapped it.
+    pub(crate) fn backing(&self) -> Option<&Backing> {
+        self.backing.get()
+    }
+
+    /// Whether the first flush has to sync the directory too.
+    pub(crate) fn needs_its_name_synced(&self) -> bool {
+        !self.named.load(Ordering::Relaxed)
+    }
+
+    /// The directory was synced.
+    pub(crate) fn name_is_synced(&self) {
+        self.named.store(true, Ordering::Relaxed);
+    }
+
+    /// The same segment, sealed, read from its file.
+    pub(crate) fn handed_over(&self) -> Option<Self> {
+        Some(Self::sealed(self.path(), self.header, *self.seal.get()?))
+    }
+
+    /// Tells readers that another value stands for this segment now.
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Relaxed)
+    }
+
+    /// Whether appends go to memory of its own, which is not the file's.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self.backing.get(), Some(Backing::Direct { .. }))
     }
 
     /// Takes a segment that nobody else holds apart, for another use.
-    pub(crate) fn into_spare(self) -> Option<Spare> {
+    pub(crate) fn into_spare(self, direct: bool) -> Option<Spare> {
         let path = self.path.into_inner().unwrap_or_else(PoisonError::into_inner);
         let file = File::open(&path).ok()?;
         // A reader in another process holds a shared lock on the segment it reads.
@@ -325,12 +350,18 @@ impl Segment {
             return None;
         }
         sys::unlock(&file).ok()?;
-        // A mapping made for reading cannot be appended to; and pages that the system has taken back would be read from
-        // the device before they are overwritten, which costs more than a new file.
-        self.tail.is_some().then_some(())?;
-        self.mapping.get().filter(|mapping| mapping.is_resident())?;
+        let mapping = if self.tail.is_some() {
+            let mapping = self.backing.into_inner().and_then(Backing::into_mapping)?;
+            // Pages that the system has taken back would be read from the device before they are overwritten, which costs
+            // more than a new file.
+            Some(mapping).filter(Mapping::is_resident)
+        } else {
+            // A mapping made for reading cannot be appended to: the file alone is of use, in the direct window.
+            None
+        };
+        (mapping.is_some() || direct).then_some(())?;
         let spare = path.with_extension(SPARE);
         fs::rename(&path, &spare).ok()?;
-        Some(Spare { path: spare, bytes: self.header.bytes, mapping: self.mapping.into_inner()? })
+        Some(Spare { path: spare, bytes: self.header.bytes, mapping })
     }
 }

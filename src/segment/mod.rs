@@ -4,9 +4,12 @@
 //! |---|---|
 //! | `tail.rs` | the lock-free tail: claim, publish, and the step to the next segment |
 //! | `scan.rs` | published frames, one after the other; the visible prefix |
-//! | `file.rs` | the file: header, seal, mapping |
+//! | `backing.rs` | the memory and the file behind it: mapped, or direct |
+//! | `file.rs` | the segment as a whole: header, seal, what is read and when it ends |
 //! | `index.rs` | from offset or time to a place to start scanning |
 
+#[cfg(not(loom))]
+pub(crate) mod backing;
 #[cfg(not(loom))]
 pub(crate) mod file;
 #[cfg(not(loom))]

@@ -1,0 +1,412 @@
+//! Who makes records durable: one round of writes and flushes at a time, for all that wait.
+//!
+//! ```text
+//! 1. each dirty partition: what is visible now and not durable      partition/durability.rs
+//! 2. write it                                                       one write with RWF_DSYNC, or several and then a flush
+//! 3. move the durable marks, wake whom they cover
+//! ```
+//!
+//! The role is taken by whoever needs it: a thread that waits for its record becomes the committer if nobody is, so that
+//! the one that waits alone pays for no hand-over. Who comes while a round is under way rides the next one. A round that
+//! follows a group waits, up to the time of one flush, for those whom the last one woke: they are likely to be back.
+//!
+//! After a write or a flush has failed, nobody knows what is on the device: the system may have dropped the pages and
+//! cleared the error. So nothing is tried again. The log is poisoned: nothing above the durable marks is acknowledged any
+//! more, and appending is over until it is opened again (Rebello et al., "Can Applications Recover from fsync Failures?",
+//! USENIX ATC 2020).
+
+use crate::{
+    core::{Core, Signal},
+    error::{DurableError, copy},
+    partition::{
+        PartitionState,
+        durability::{Dirty, Extent},
+    },
+    raw::{
+        ring::{Ring, Write},
+        sys,
+    },
+    segment::backing::Backing,
+    stats::FlushKind,
+};
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+/// Longest that a round waits for those whom the last one woke.
+const LINGER_MAX: Duration = Duration::from_millis(1);
+/// Pause of a committer that finds nothing to write while somebody waits: a frame before the one waited for is open.
+const OPEN_FRAME_PAUSE: Duration = Duration::from_micros(50);
+
+/// Who waits for an offset to be durable.
+struct Waiting {
+    partition: Arc<PartitionState>,
+    offset: u64,
+    ticket: u64,
+    wake: Wake,
+}
+
+enum Wake {
+    Thread(Thread),
+    Task(Waker),
+}
+
+#[derive(Default)]
+struct Role {
+    taken: bool,
+    waiting: Vec<Waiting>,
+    tickets: u64,
+    /// Whom the last round has woken and who may come back.
+    woken: usize,
+    /// How long the last round took.
+    last_round: Duration,
+}
+
+/// See the head of this file.
+pub(crate) struct Committer {
+    role: Mutex<Role>,
+    /// Somebody has come to wait.
+    came: Condvar,
+    /// Rouses the committer's own thread, which commits for tasks and by interval.
+    pub(crate) signal: Signal,
+    poison: OnceLock<(&'static str, io::Error)>,
+    /// None where the system has no io_uring for this process.
+    ring: Mutex<Option<Ring>>,
+    pub(crate) has_ring: bool,
+    /// One flush makes every direct write of this log durable.
+    pub(crate) one_flush_serves_all: bool,
+    pub(crate) rounds: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+impl Committer {
+    pub(crate) fn new(io_uring: bool, one_flush_serves_all: bool) -> Self {
+        let ring = if io_uring { Ring::new().ok() } else { None };
+        Self {
+            role: Mutex::default(),
+            came: Condvar::new(),
+            signal: Signal::default(),
+            poison: OnceLock::new(),
+            has_ring: ring.is_some(),
+            ring: Mutex::new(ring),
+            one_flush_serves_all,
+            rounds: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn role(&self) -> MutexGuard<'_, Role> {
+        self.role.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What failed, if anything has.
+    pub(crate) fn poison(&self) -> Option<DurableError> {
+        self.poison.get().map(|(doing, source)| DurableError::Poisoned { doing, source: copy(source) })
+    }
+}
+
+impl Core {
+    /// Waits until `offset` is durable; false if the time is over first.
+    pub(crate) fn wait_durable(
+        &self,
+        partition: &Arc<PartitionState>,
+        offset: u64,
+        timeout: Duration,
+    ) -> Result<bool, DurableError> {
+        let until = Instant::now().checked_add(timeout);
+        let covered = || partition.durable.offset() > offset;
+        let committer = &self.committer;
+        let mut ticket = None;
+        loop {
+            if covered() {
+                self.forget(ticket);
+                return Ok(true);
+            }
+            if let Some(error) = committer.poison() {
+                self.forget(ticket);
+                return Err(error);
+            }
+            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                self.forget(ticket);
+                return Ok(covered());
+            }
+            let mut role = committer.role();
+            if role.taken {
+                if ticket.is_none() {
+                    role.tickets += 1;
+                    ticket = Some(role.tickets);
+                    let wake = Wake::Thread(thread::current());
+                    let partition = Arc::clone(partition);
+                    let ticket = role.tickets;
+                    role.waiting.push(Waiting { partition, offset, ticket, wake });
+                    committer.came.notify_one();
+                }
+                drop(role);
+                // A mark that moved before the entry was made has not woken this thread.
+                if !covered() {
+                    thread::park_timeout(left);
+                }
+                continue;
+            }
+            role.taken = true;
+            if let Some(own) = ticket.take() {
+                role.waiting.retain(|waiting| waiting.ticket != own);
+            }
+            let role = self.linger(role);
+            drop(role);
+            let moved = self.round(Some(partition));
+            self.hand_over(true);
+            if !moved && !covered() && committer.poison.get().is_none() {
+                thread::sleep(OPEN_FRAME_PAUSE.min(left));
+            }
+        }
+    }
+
+    /// Wakes `waker` once `offset` is durable. Returns the entry's ticket.
+    pub(crate) fn add_durable_waker(&self, partition: &Arc<PartitionState>, offset: u64, waker: &Waker) {
+        let mut role = self.committer.role();
+        // One entry a task and offset: polled again, it has the newer waker.
+        let known = role.waiting.iter_mut().find(|waiting| {
+            waiting.offset == offset
+                && Arc::ptr_eq(&waiting.partition, partition)
+                && matches!(&waiting.wake, Wake::Task(task) if task.will_wake(waker))
+        });
+        if known.is_none() {
+            role.tickets += 1;
+            let ticket = role.tickets;
+            let wake = Wake::Task(waker.clone());
+            role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket, wake });
+        }
+        drop(role);
+        self.committer.signal.raise();
+    }
+
+    fn forget(&self, ticket: Option<u64>) {
+        if let Some(own) = ticket {
+            self.committer.role().waiting.retain(|waiting| waiting.ticket != own);
+        }
+    }
+
+    /// Waits for those whom the last round woke, up to the time of one round.
+    fn linger<'a>(&'a self, mut role: MutexGuard<'a, Role>) -> MutexGuard<'a, Role> {
+        let until = Instant::now() + role.last_round.min(LINGER_MAX);
+        // The thread that is about to commit is one of those who came back.
+        while role.waiting.len() + 1 < role.woken {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            role = self.committer.came.wait_timeout(role, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        role
+    }
+
+    /// Gives the role up, wakes whom the marks cover, and one of the others, who takes it on.
+    fn hand_over(&self, own: bool) {
+        let mut covered = Vec::new();
+        let poisoned = self.committer.poison.get().is_some();
+        let mut next = None;
+        {
+            let mut role = self.committer.role();
+            role.taken = false;
+            let mut at = 0;
+            while let Some(waiting) = role.waiting.get(at) {
+                if poisoned || waiting.partition.durable.offset() > waiting.offset {
+                    covered.push(role.waiting.swap_remove(at).wake);
+                } else {
+                    at += 1;
+                }
+            }
+            role.woken = covered.len() + usize::from(own);
+            if let Some(waiting) = role.waiting.first() {
+                next = match &waiting.wake {
+                    Wake::Thread(thread) => Some(thread.clone()),
+                    Wake::Task(_) => None,
+                };
+                if next.is_none() {
+                    self.committer.signal.raise();
+                }
+            }
+        }
+        for wake in covered {
+            match wake {
+                Wake::Thread(thread) => thread.unpark(),
+                Wake::Task(waker) => waker.wake(),
+            }
+        }
+        if let Some(thread) = next {
+            thread.unpark();
+        }
+    }
+
+    /// One round of the committer's own thread, if nobody else is at it.
+    pub(crate) fn commit_in_background(&self) {
+        {
+            let mut role = self.committer.role();
+            if role.taken {
+                return;
+            }
+            role.taken = true;
+        }
+        self.round(None);
+        self.hand_over(false);
+    }
+
+    /// Whether tasks wait, for whom the committer's own thread must commit.
+    pub(crate) fn tasks_wait(&self) -> bool {
+        self.committer.role().waiting.iter().any(|waiting| matches!(waiting.wake, Wake::Task(_)))
+    }
+
+    /// One round: whether any mark moved. Only called by whoever has the role.
+    fn round(&self, asked_by: Option<&Arc<PartitionState>>) -> bool {
+        let committer = &self.committer;
+        if committer.poison.get().is_some() {
+            return false;
+        }
+        let begun = Instant::now();
+        let partitions = self.partitions_of_round(asked_by);
+        let done = self.flush(&partitions);
+        committer.role().last_round = begun.elapsed();
+        match done {
+            Ok(moved) => moved,
+            Err((doing, error)) => {
+                let _ = committer.poison.set((doing, error));
+                for partition in self.all_partitions() {
+                    partition.chain.close_for_good();
+                }
+                false
+            }
+        }
+    }
+
+    /// In the direct window a round serves every partition, since one flush does. In the mapped one it serves those that
+    /// are waited for, unless the log flushes by itself: a flush there stalls whoever appends.
+    fn partitions_of_round(&self, asked_by: Option<&Arc<PartitionState>>) -> Vec<Arc<PartitionState>> {
+        let everyone = self.options.flushes_by_itself();
+        if everyone {
+            return self.all_partitions().into_iter().filter(|partition| !partition.is_internal()).collect();
+        }
+        let mut partitions: Vec<Arc<PartitionState>> = asked_by.into_iter().cloned().collect();
+        for waiting in &self.committer.role().waiting {
+            if !partitions.iter().any(|partition| Arc::ptr_eq(partition, &waiting.partition)) {
+                partitions.push(Arc::clone(&waiting.partition));
+            }
+        }
+        partitions
+    }
+
+    fn flush(&self, partitions: &[Arc<PartitionState>]) -> Result<bool, (&'static str, io::Error)> {
+        let mut dirty: Vec<(&Arc<PartitionState>, Dirty)> = Vec::new();
+        for partition in partitions {
+            if let Some(found) = partition.collect(self.clock.now_ms()).map_err(|error| ("map a segment", error))? {
+                dirty.push((partition, found));
+            }
+        }
+        if dirty.is_empty() {
+            return Ok(false);
+        }
+        for (partition, Dirty { extents, .. }) in &dirty {
+            if extents.iter().any(|extent| extent.segment.needs_its_name_synced()) {
+                partition.sync_names().map_err(|error| ("sync a directory", error))?;
+                extents.iter().for_each(|extent| extent.segment.name_is_synced());
+            }
+        }
+        let extents: Vec<&Extent> = dirty.iter().flat_map(|(_, dirty)| &dirty.extents).collect();
+        let committer = &self.committer;
+        let flushes = self.write_and_flush(&extents)?;
+        committer.rounds.fetch_add(1, Ordering::Relaxed);
+        committer.flushes.fetch_add(flushes, Ordering::Relaxed);
+        let bytes: usize = extents.iter().map(|extent| extent.to - extent.from).sum();
+        committer.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        for (partition, Dirty { end, .. }) in &dirty {
+            partition.durable.advance(*end);
+        }
+        Ok(true)
+    }
+
+    /// Writes the extents and makes them durable. Returns the number of flushes it took.
+    fn write_and_flush(&self, extents: &[&Extent]) -> Result<u64, (&'static str, io::Error)> {
+        let direct: Vec<(&Extent, &File)> = extents
+            .iter()
+            .filter_map(|extent| match extent.segment.backing() {
+                Some(Backing::Direct { file, .. }) => Some((*extent, file)),
+                _ => None,
+            })
+            .collect();
+        if direct.len() < 2 || direct.len() < extents.len() {
+            // Mapped, or one write: it says itself that it is to be durable.
+            for extent in extents {
+                let Some(backing) = extent.segment.backing() else { continue };
+                backing.flush(extent.from, extent.to).map_err(|error| ("write a segment durably", error))?;
+            }
+            return Ok(extents.len() as u64);
+        }
+        self.write_several(&direct).map_err(|error| ("write a segment", error))?;
+        let mut flushes = 0;
+        let mut flushed: Vec<&Arc<_>> = Vec::new();
+        for (extent, file) in &direct {
+            if flushed.iter().any(|segment| Arc::ptr_eq(segment, &extent.segment)) {
+                continue;
+            }
+            file.sync_data().map_err(|error| ("flush a segment", error))?;
+            flushes += 1;
+            if self.committer.one_flush_serves_all {
+                break;
+            }
+            flushed.push(&extent.segment);
+        }
+        Ok(flushes)
+    }
+
+    /// Writes several extents, at once where there is a ring. What a write left undone is written one by one.
+    fn write_several(&self, direct: &[(&Extent, &File)]) -> io::Result<()> {
+        let mut ring = self.committer.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = vec![0; direct.len()];
+        if let Some(ring) = ring.as_mut() {
+            let writes: Vec<Write<'_>> = direct
+                .iter()
+                .filter_map(|(extent, file)| {
+                    let memory = extent.segment.backing()?.mapping();
+                    Some(Write { file, memory, from: extent.from, to: extent.to })
+                })
+                .collect();
+            for (place, result) in done.iter_mut().zip(ring.write_all(&writes)?) {
+                *place = result? as usize;
+            }
+        }
+        for ((extent, file), done) in direct.iter().zip(done) {
+            let Some(backing) = extent.segment.backing() else { continue };
+            // A write may stop short, at a block: the rest of it follows.
+            let from = extent.from + done / 4096 * 4096;
+            if from < extent.to {
+                backing.mapping().write_to(file, from, extent.to, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How rounds make what they write durable.
+    pub(crate) fn flush_kind(&self) -> FlushKind {
+        match (self.options.window, self.committer.one_flush_serves_all) {
+            (crate::options::Window::Mapped, _) => FlushKind::RangeOfEachFile,
+            (crate::options::Window::Direct, true) => FlushKind::OneForAll,
+            (crate::options::Window::Direct, false) => FlushKind::EachFile,
+        }
+    }
+}
+
+/// Whether one flush serves all partitions of a log in this directory.
+pub(crate) fn one_flush_serves_all(directory: &File) -> bool {
+    sys::one_flush_serves_all(directory)
+}

@@ -1,0 +1,60 @@
+//! Durable records: asked for, waited for, awaited.
+
+use crate::{error::DurableError, log::Partition};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+impl Partition {
+    /// Offset behind the last durable record: everything before it survives the process being killed and a power cut.
+    #[must_use]
+    pub fn durable_offset(&self) -> u64 {
+        self.state.durable.offset()
+    }
+
+    /// Waits until the record at `offset` is durable; false if the time is over first. An offset that was not appended
+    /// yet is waited for too. While threads wait, one of them writes and flushes for all.
+    ///
+    /// # Errors
+    /// [`DurableError::Poisoned`] if a write or a flush has failed since the log was opened: nothing that was not durable
+    /// then will ever be acknowledged.
+    pub fn wait_durable(&self, offset: u64, timeout: Duration) -> Result<bool, DurableError> {
+        if self.durable_offset() > offset {
+            return Ok(true);
+        }
+        self.handle.core.wait_durable(&self.state, offset, timeout)
+    }
+
+    /// Whether the record at `offset` is durable; if not, the context's waker is woken when it is, or when it is known that
+    /// it will not be. For asynchronous callers, in any runtime.
+    ///
+    /// # Errors
+    /// As for [`Partition::wait_durable`].
+    pub fn poll_durable(&self, offset: u64, context: &mut Context<'_>) -> Poll<Result<(), DurableError>> {
+        let core = &self.handle.core;
+        let look = || match (self.durable_offset() > offset, core.committer.poison()) {
+            (true, _) => Some(Ok(())),
+            (false, Some(error)) => Some(Err(error)),
+            (false, None) => None,
+        };
+        if let Some(ready) = look() {
+            return Poll::Ready(ready);
+        }
+        core.add_durable_waker(&self.state, offset, context.waker());
+        // Looked at again behind the entry, which a mark that moved before it has not woken.
+        look().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Makes everything durable that is visible now, and waits for it. Returns the offset behind it.
+    ///
+    /// # Errors
+    /// As for [`Partition::wait_durable`].
+    pub fn flush(&self) -> Result<u64, DurableError> {
+        let end = self.end_offset();
+        if let Some(last) = end.checked_sub(1) {
+            self.wait_durable(last, Duration::MAX)?;
+        }
+        Ok(end)
+    }
+}
