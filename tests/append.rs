@@ -3,7 +3,7 @@
 
 mod logs;
 
-use logs::{PATIENCE, Seen, all, append_many, directory, eventually, fresh, fresh_with, open, payloads, small};
+use logs::{PATIENCE, Seen, all, append_many, directory, eventually, fresh, fresh_with, open, payloads, rest, small};
 use oncelog::{Answer, AppendError, FillError, Log, Offsets, Options, Partition, RegisterError, Stamp};
 use std::{
     collections::BTreeMap,
@@ -81,7 +81,10 @@ fn a_record_given_up_takes_its_offset_and_nothing_else() {
     assert_eq!(partition.stats().oldest_open_frame, None);
     let kept = all(&partition);
     assert!(partition.stats().segments > 1, "over a rotation too");
-    assert_eq!(kept.iter().map(|seen| seen.offset).collect::<Vec<_>>(), (0..300).map(|round| round * 3 + 2).collect::<Vec<_>>());
+    assert_eq!(
+        kept.iter().map(|seen| seen.offset).collect::<Vec<_>>(),
+        (0..300).map(|round| round * 3 + 2).collect::<Vec<_>>()
+    );
     assert!(kept.iter().all(|seen| seen.payload == b"kept"));
 }
 
@@ -190,36 +193,41 @@ fn retention_keeps_what_it_is_told_to_keep() {
     for recycle in [true, false] {
         let (directory, _log, partition) = fresh_with(&small().retention_bytes(Some(5 * logs::SMALL)).recycle(recycle));
         let mut appender = partition.appender().expect("an appender");
-        for number in 0..4_000_u64 {
-            appender.append(&[number as u8; 400]).expect("appended");
-            if number % 100 == 0 {
-                thread::sleep(Duration::from_millis(2));
+        let mut next = 0;
+        eventually("segments are dropped, and used again if that is wanted", || {
+            for _ in 0..100 {
+                appender.append(&[next as u8; 400]).expect("appended");
+                next += 1;
             }
-        }
-        let at_rest = || partition.stats().segments <= 1 + 5 && partition.stats().segments_ready == 2;
-        eventually("retention comes to rest", at_rest);
-        let stats = partition.stats();
-        assert!(stats.segments == 6 && stats.segments_dropped > 10, "{stats:?}");
-        assert!((stats.segments_recycled > 0) == recycle, "{stats:?}");
-        assert_eq!(stats.segments_dropped + stats.segments, stats.rotations);
-        assert_eq!(stats.bytes, 8 * logs::SMALL);
-        let kept = all(&partition);
-        assert_eq!((kept[0].offset, kept.len() as u64), (stats.start_offset, 4_000 - stats.start_offset));
-        assert!(kept.iter().all(|seen| seen.payload == [seen.offset as u8; 400]));
-        eventually("the files are gone too", || segments_in(directory.path()).len() == 8);
+            let stats = partition.stats();
+            assert!(stats.segments_dropped == 0 || stats.segments > 5, "{stats:?}");
+            assert!(recycle || stats.segments_recycled == 0, "{stats:?}");
+            // Besides these five and the one in use, no more than two snapshots ask for.
+            stats.segments_dropped > 10 && stats.segments < 12 && (stats.segments_recycled > 5 || !recycle)
+        });
+        eventually("the files are gone too", || {
+            segments_in(directory.path()).len() as u64 * logs::SMALL == partition.stats().bytes
+        });
+        eventually("retention rests meanwhile", || {
+            let start = partition.start_offset();
+            let Ok(kept) = partition.read_from(start).and_then(|mut reader| rest(&mut reader)) else { return false };
+            assert!(kept.iter().all(|seen| seen.payload == [seen.offset as u8; 400]));
+            partition.start_offset() == start && (kept[0].offset, kept.len() as u64) == (start, next - start)
+        });
     }
 }
 
 #[test]
 fn retention_by_age_leaves_the_segment_in_use() {
-    let (_directory, _log, partition) = fresh_with(&small().retention_age(Some(Duration::from_millis(30))));
+    let (_directory, _log, partition) = fresh_with(&small().retention_age(Some(Duration::ZERO)));
     let mut appender = partition.appender().expect("an appender");
-    for _ in 0..600 {
+    let mut dropped = 0;
+    eventually("what is older than nothing is dropped", || {
+        dropped = partition.start_offset();
         appender.append(&[1; 400]).expect("appended");
-    }
-    eventually("all but the segment in use is dropped", || partition.stats().segments == 1);
-    assert!(partition.start_offset() > 0);
-    assert_eq!(all(&partition).len() as u64, partition.end_offset() - partition.start_offset());
+        dropped > 1_000
+    });
+    assert!(partition.stats().segments >= 1 && partition.end_offset() > partition.start_offset());
 }
 
 #[test]
@@ -320,7 +328,10 @@ fn without_room_nothing_is_written_and_no_sequence_is_used() {
     for _ in 0..3 {
         let error = appender.append_by_id(stamp, &[1; 200]).expect_err("no room");
         let directory = logs::file(&disk.0.path().join("log"), "");
-        let told = format!("no room for a segment of 65536 bytes in {}: ", directory.display().to_string().trim_end_matches('/'));
+        let told = format!(
+            "no room for a segment of 65536 bytes in {}: ",
+            directory.display().to_string().trim_end_matches('/')
+        );
         assert!(error.to_string().starts_with(&told), "{error}");
         let AppendError::NoSpace { bytes: 65_536, source, .. } = error else { panic!("{error}") };
         assert_eq!(source.kind(), io::ErrorKind::StorageFull);
@@ -340,8 +351,14 @@ fn without_room_nothing_is_written_and_no_sequence_is_used() {
 
     fs::remove_file(disk.0.path().join("in the way")).expect("room is made");
     assert_eq!(appender.append_by_id(stamp, &[1; 200]).expect("room"), Answer::Appended { first: end, last: end });
-    assert_eq!(session.append(&partition, 0, &[3; 200]).expect("room"), Answer::Appended { first: end + 1, last: end + 1 });
-    assert_eq!(session.append(&partition, 0, &[3; 200]).expect("room"), Answer::Duplicate { first: end + 1, last: end + 1 });
+    assert_eq!(
+        session.append(&partition, 0, &[3; 200]).expect("room"),
+        Answer::Appended { first: end + 1, last: end + 1 }
+    );
+    assert_eq!(
+        session.append(&partition, 0, &[3; 200]).expect("room"),
+        Answer::Duplicate { first: end + 1, last: end + 1 }
+    );
 }
 
 /// A fence needs room, too. One that failed once made the next append by id call itself without end.
@@ -370,6 +387,10 @@ fn a_fence_without_room_fails_and_is_made_up_for() {
         }
     }
     fs::remove_file(disk.0.path().join("in the way")).expect("room is made");
-    assert_eq!(appender.append_by_id(stamp, &[1; 200]).expect("room"), Answer::UnknownProducer, "its close has happened");
+    assert_eq!(
+        appender.append_by_id(stamp, &[1; 200]).expect("room"),
+        Answer::UnknownProducer,
+        "its close has happened"
+    );
     append_many(&mut log.session("writer").expect("a session"), &partition, 0..10);
 }

@@ -27,13 +27,21 @@ fn open(directory: &Path, options: &Options) -> Log {
 
 /// Copies a log's files as they are, which is what a process that is killed leaves in the direct window.
 fn copy(from: &Path, to: &Path) {
-    // A file may be renamed between being listed and being copied: then all is copied once more.
+    // A file may be renamed or removed meanwhile: then all is copied once more.
     while !copy_once(from, to) {
         fs::remove_dir_all(to).expect("removed");
     }
 }
 
+fn names(directory: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed").file_name()).collect();
+    names.sort();
+    names
+}
+
 fn copy_once(from: &Path, to: &Path) -> bool {
+    let before = names(from);
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("listed") {
         let entry = entry.expect("listed");
@@ -49,7 +57,7 @@ fn copy_once(from: &Path, to: &Path) -> bool {
             }
         }
     }
-    true
+    before == names(from)
 }
 
 fn payloads(log: &Log, partition: &str) -> Vec<Vec<u8>> {
@@ -246,12 +254,12 @@ fn retention_recycles_files_in_the_direct_window() {
     }
     drop((session, events));
     log.close().expect("closed");
-    let log = open(dir.path(), &options);
+    // Without retention, which would go on while this is read.
+    let log = open(dir.path(), &options.retention_bytes(None));
     let events = log.partition("events").expect("there");
     assert_eq!(events.end_offset(), sequence);
     let mut session = log.session("producer").expect("registered");
     assert_eq!(session.last(&events).expect("found").map(|last| last.sequence), Some(sequence - 1));
-    // Retention may go on while this is read.
     let mut reader = events.read_from(events.start_offset()).expect("a reader");
     let mut next = reader.next_offset();
     while let Some(record) = reader.next().expect("records are whole") {

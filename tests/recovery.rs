@@ -203,7 +203,9 @@ fn an_unfinished_frame_and_what_follows_it_leave_no_trace() {
 
     // The same, and the opening itself is killed before it has removed the last of what must go: as a segment that
     // follows an end which is already sealed would show, the order is from the last one on.
-    fs::remove_file(file(again.path(), "0000000000000003.ready")).or_else(|_| fs::remove_file(segment_file(again.path(), 3))).expect("removed");
+    fs::remove_file(file(again.path(), "0000000000000003.ready"))
+        .or_else(|_| fs::remove_file(segment_file(again.path(), 3)))
+        .expect("removed");
     for number in 4..9 {
         let _ = fs::remove_file(file(again.path(), &format!("{number:016}.ready")));
     }
@@ -235,7 +237,8 @@ fn with_snapshots_killed() -> (tempfile::TempDir, State) {
 
 fn snapshots_in(partition: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(partition).expect("listed").map(|entry| entry.expect("listed").path());
-    let mut snapshots: Vec<_> = entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "snapshot")).collect();
+    let mut snapshots: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "snapshot")).collect();
     snapshots.sort();
     snapshots
 }
@@ -287,9 +290,9 @@ fn a_damaged_snapshot_costs_nothing_where_segments_were_dropped() {
     append_many(&mut log.session("producer 3").expect("a session"), &partition, 0..3);
     let own = directory.path().join("partitions").join("__producers");
     eventually("what is in the snapshots is dropped", || {
-        let first = fs::read_dir(&own).expect("listed").filter_map(|entry| {
-            entry.ok()?.file_name().to_str()?.strip_suffix(".seg")?.parse().ok()
-        });
+        let first = fs::read_dir(&own)
+            .expect("listed")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".seg")?.parse().ok());
         partition.start_offset() > 3_000 && first.min() > Some(1_u64)
     });
     let producers = log.producers();
@@ -310,7 +313,8 @@ fn files_left_behind_are_removed_and_harm_nothing() {
     let before = state(&log, &partition);
     let copy = killed(directory.path());
     let left = |number: u64, suffix: &str| file(copy.path(), &format!("{number:016}.{suffix}"));
-    let prepared = fs::read(left(5, "ready").as_path()).or_else(|_| fs::read(left(4, "ready"))).expect("one stands ready");
+    let prepared =
+        fs::read(left(5, "ready").as_path()).or_else(|_| fs::read(left(4, "ready"))).expect("one stands ready");
     fs::write(left(90, "ready"), b"").expect("written");
     fs::write(left(91, "ready"), &prepared[..100]).expect("written");
     fs::write(left(92, "ready"), &prepared).expect("written");
@@ -338,27 +342,101 @@ fn a_segment_that_was_begun_and_not_yet_renamed_counts() {
     assert_eq!(state_in(copy.path(), &small()), before);
 }
 
-/// Damage in what a seal vouches for is not taken for the end: opening refuses, and says where.
+/// Damage is not taken for the end where something says that what is damaged was durable: a seal, or a MARK frame. Opening
+/// refuses then, and says where.
 #[test]
-fn a_damaged_sealed_segment_is_refused_with_its_file_and_position() {
-    let (directory, log, partition) = fresh();
-    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
-    eventually("the first segments are sealed", || {
+fn damage_below_what_was_durable_is_refused_with_its_file_and_position() {
+    for sealed in [true, false] {
+        let (directory, log, partition) = fresh();
+        let mut session = log.session("writer").expect("a session");
+        append_many(&mut session, &partition, 0..100);
+        partition.flush().expect("flushed");
+        append_many(&mut session, &partition, 100..if sealed { 1_500 } else { 110 });
+        partition.flush().expect("flushed");
+        eventually("the first segment has its name, or its seal", || {
+            let bytes = fs::read(segment_file(directory.path(), 1)).unwrap_or_default();
+            bytes.len() > 4096 && (!sealed || bytes[512..1088].iter().any(|byte| *byte != 0))
+        });
         let copy = killed(directory.path());
-        fs::read(segment_file(copy.path(), 1)).is_ok_and(|bytes| bytes[512..1080].iter().any(|byte| *byte != 0))
-    });
+        // Publication word, checksum, header, producer's part and body of the third frame behind the START frame.
+        let third = 4096 + 56 + 2 * frame(payload_of(0).len(), true);
+        for at in [0, 7, 8, 16, 20, 32, 40, 64, 72] {
+            let damaged = copy_of(copy.path());
+            flip(&segment_file(damaged.path(), 1), third + at);
+            let segments = || {
+                let mut files = logs::files(&file(damaged.path(), ""));
+                files.retain(|path, _| path.extension().is_some_and(|suffix| suffix == "seg"));
+                files
+            };
+            let before = segments();
+            let error = try_open(damaged.path(), &small()).map(|_| ()).expect_err("it is damaged");
+            let OpenError::Corrupt { path, at: found, .. } = &error else { panic!("{error}") };
+            assert_eq!((path, *found), (&segment_file(damaged.path(), 1), third as u64), "byte {at}");
+            let text = error.to_string();
+            assert!(text.contains("0000000000000001.seg") && text.contains(&third.to_string()), "{text}");
+            assert!(segments() == before, "what was stored is as it was");
+        }
+    }
+}
+
+/// Where nothing says so, a frame that does not hold is where a power cut has ended the partition, sealed or not.
+#[test]
+fn damage_above_what_was_durable_is_the_end() {
+    for sealed in [true, false] {
+        let (directory, log, partition) = fresh();
+        let mut session = log.session("writer").expect("a session");
+        append_many(&mut session, &partition, 0..100);
+        partition.flush().expect("flushed");
+        append_many(&mut session, &partition, 100..if sealed { 1_500 } else { 110 });
+        eventually("the first segment has its name, or its seal", || {
+            let bytes = fs::read(segment_file(directory.path(), 1)).unwrap_or_default();
+            bytes.len() > 4096 && (!sealed || bytes[512..1088].iter().any(|byte| *byte != 0))
+        });
+        let copy = killed(directory.path());
+        let sizes = (0..105).map(|sequence| frame(payload_of(sequence).len(), true));
+        flip(&segment_file(copy.path(), 1), 4096 + 56 + sizes.sum::<usize>() + 75);
+        let log = open(copy.path(), &small());
+        let partition = log.partition("orders").expect("the partition");
+        assert_eq!(payloads(&partition), (0..105).map(payload_of).collect::<Vec<_>>());
+        append_many(&mut log.session("writer").expect("a session"), &partition, 105..1_500);
+        drop(partition);
+        let (_log, partition) = reopened(copy.path(), log, &small());
+        assert_eq!(payloads(&partition), (0..1_500).map(payload_of).collect::<Vec<_>>());
+    }
+}
+
+/// A segment is begun, and the thread that was to write its START frame is killed, while others fill it and go on. It
+/// ends the log before it, whatever its name is by then; once it was taken for one that was never begun, and the next one
+/// for proof of a missing segment.
+#[test]
+fn a_segment_without_its_first_frame_ends_the_log_before_it() {
+    let (directory, log, partition) = fresh();
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..3_000);
+    eventually("five segments have their names", || segment_file(directory.path(), 5).exists());
     let copy = killed(directory.path());
-    let length = frame(payload_of(0).len(), true);
-    // Publication word, checksum, header, producer's part and body of the third frame behind the START frame.
-    let third = 4096 + 56 + 2 * length;
-    for at in [0, 7, 8, 16, 20, 32, 40, 64, 72] {
-        let damaged = copy_of(copy.path());
-        flip(&segment_file(damaged.path(), 1), third + at);
-        let error = try_open(damaged.path(), &small()).map(|_| ()).expect_err("it is corrupt");
-        let OpenError::Corrupt { path, at: found, .. } = &error else { panic!("{error}") };
-        assert_eq!((path, *found), (&segment_file(damaged.path(), 1), third as u64), "byte {at}");
-        let text = error.to_string();
-        assert!(text.contains("0000000000000001.seg") && text.contains(&third.to_string()), "{text}");
+    let mut bytes = fs::read(segment_file(copy.path(), 3)).expect("a segment");
+    bytes[512..1_088].fill(0);
+    bytes[4096..4096 + 8].fill(0);
+    for number in 4..6 {
+        let mut bytes = fs::read(segment_file(copy.path(), number)).expect("a segment");
+        bytes[512..1_088].fill(0);
+        fs::write(segment_file(copy.path(), number), bytes).expect("written");
+    }
+    // What its START frame says: its base offset.
+    let end = u64::from_le_bytes(std::array::from_fn(|at| bytes[4096 + 32 + at]));
+    for ready in [true, false] {
+        let copy = copy_of(copy.path());
+        fs::write(segment_file(copy.path(), 3), &bytes).expect("written");
+        if ready {
+            for number in 3..6 {
+                let to = file(copy.path(), &format!("{number:016}.ready"));
+                fs::rename(segment_file(copy.path(), number), to).expect("renamed");
+            }
+        }
+        let log = open(copy.path(), &small());
+        let partition = log.partition("orders").expect("the partition");
+        assert_eq!(all(&partition).len() as u64, end);
+        append_many(&mut log.session("writer").expect("a session"), &partition, end..end + 10);
     }
 }
 

@@ -179,53 +179,110 @@ impl Header {
         ]
     }
 
-    /// Whether the words at 16 belong to a producer's frame.
-    #[inline]
-    pub(crate) const fn has_producer(first: u64) -> bool {
-        (first >> 32) as u8 & PRODUCER_FLAG != 0
-    }
-
-    /// The header from the two words at 16 and, if they ask for it, the producer's part; none if the kind is unknown.
-    #[inline]
-    pub(crate) const fn from_words(words: [u64; 2], producer: Option<Producer>) -> Option<Self> {
-        let [first, second] = words;
-        let Some(kind) = Kind::from_bits((first >> 32) as u8 & !PRODUCER_FLAG) else { return None };
-        Some(Self {
-            body_bytes: first as u32,
-            kind,
-            records: (first >> 40) as u32,
-            offset_delta: second as u32,
-            time_delta: (second >> 32) as u32,
-            producer,
-        })
-    }
-
     /// Bytes before the body.
     #[inline]
     pub(crate) const fn bytes(&self) -> usize {
         if self.producer.is_some() { FRAME_HEADER_BYTES + PRODUCER_BYTES } else { FRAME_HEADER_BYTES }
     }
 
-    /// Whether a frame of `units` is as long as this header says.
-    #[inline]
-    pub(crate) const fn fits(&self, units: usize) -> bool {
-        units_of(self.body_bytes as usize, self.producer.is_some()) == units
-    }
-
     /// The checksum of a frame with this header at `position`, in a segment with that salt.
     #[inline(always)]
     pub(crate) fn checksum(&self, body_hash: u64, position: u64, salt: u64) -> u64 {
-        let [first, second] = self.words();
-        let words = [body_hash, first, second, position, salt];
-        match &self.producer {
-            None => xxh3_64(words.map(u64::to_le_bytes).as_flattened()),
-            Some(producer) => {
-                let mut all = [0; 5 + PRODUCER_WORDS];
-                all[..5].copy_from_slice(&words);
-                all[5..].copy_from_slice(&producer.words());
-                xxh3_64(all.map(u64::to_le_bytes).as_flattened())
-            }
+        let producer = self.producer.as_ref().map(Producer::words);
+        checksum(self.words(), producer.as_ref(), body_hash, position, salt)
+    }
+}
+
+/// See the head of this file.
+#[inline(always)]
+pub(crate) fn checksum(
+    [first, second]: [u64; 2],
+    producer: Option<&[u64; PRODUCER_WORDS]>,
+    body_hash: u64,
+    position: u64,
+    salt: u64,
+) -> u64 {
+    let words = [body_hash, first, second, position, salt];
+    match producer {
+        None => xxh3_64(words.map(u64::to_le_bytes).as_flattened()),
+        Some(producer) => {
+            let mut all = [0; 5 + PRODUCER_WORDS];
+            all[..5].copy_from_slice(&words);
+            all[5..].copy_from_slice(producer);
+            xxh3_64(all.map(u64::to_le_bytes).as_flattened())
         }
+    }
+}
+
+/// The two words at 16 of a stored frame, taken apart on demand: cheap to pass on, since whoever walks over frames asks
+/// for little of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    first: u64,
+    second: u64,
+}
+
+impl Stored {
+    /// The header of a frame of `units`; none if no such frame is ever stored.
+    #[inline(always)]
+    pub(crate) const fn new([first, second]: [u64; 2], units: usize) -> Option<Self> {
+        let stored = Self { first, second };
+        let known = Kind::from_bits(stored.kind_bits()).is_some();
+        if known && units_of(stored.body_bytes() as usize, stored.has_producer()) == units {
+            Some(stored)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn words(&self) -> [u64; 2] {
+        [self.first, self.second]
+    }
+
+    #[inline(always)]
+    const fn kind_bits(&self) -> u8 {
+        (self.first >> 32) as u8 & !PRODUCER_FLAG
+    }
+
+    #[inline(always)]
+    pub(crate) const fn kind(&self) -> Kind {
+        match Kind::from_bits(self.kind_bits()) {
+            Some(kind) => kind,
+            None => unreachable!(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn body_bytes(&self) -> u32 {
+        self.first as u32
+    }
+
+    /// Offsets taken.
+    #[inline(always)]
+    pub(crate) const fn records(&self) -> u32 {
+        (self.first >> 40) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn offset_delta(&self) -> u32 {
+        self.second as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn time_delta(&self) -> u32 {
+        (self.second >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn has_producer(&self) -> bool {
+        (self.first >> 32) as u8 & PRODUCER_FLAG != 0
+    }
+
+    /// Bytes before the body.
+    #[inline(always)]
+    pub(crate) const fn header_bytes(&self) -> usize {
+        if self.has_producer() { FRAME_HEADER_BYTES + PRODUCER_BYTES } else { FRAME_HEADER_BYTES }
     }
 }
 
@@ -271,9 +328,22 @@ mod tests {
                 time_delta: 2,
                 producer,
             };
-            let back = producer.map(|producer| Producer::from_words(producer.words()));
-            assert_eq!(Header::has_producer(header.words()[0]), producer.is_some());
-            assert_eq!(Header::from_words(header.words(), back), Some(header));
+            let stored = Stored::new(header.words(), units_of(5, producer.is_some())).expect("a header that is stored");
+            let seen =
+                (stored.body_bytes(), stored.kind(), stored.records(), stored.offset_delta(), stored.time_delta());
+            assert_eq!(seen, (5, Kind::Batch, 0xFF_FFFF, 1, 2));
+            assert_eq!((stored.has_producer(), stored.header_bytes()), (producer.is_some(), header.bytes()));
+            assert_eq!(producer.map(|producer| Producer::from_words(producer.words())), producer);
+            assert_eq!(Stored::new(header.words(), units_of(5, producer.is_some()) + 1), None, "of another length");
         }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_no_header() {
+        let header =
+            Header { body_bytes: 0, kind: Kind::Record, records: 1, offset_delta: 0, time_delta: 0, producer: None };
+        let [first, second] = header.words();
+        assert!(Stored::new([first, second], 4).is_some());
+        assert_eq!(Stored::new([first | 0x70 << 32, second], 4), None);
     }
 }

@@ -10,7 +10,11 @@ use super::{
 use crate::{
     answer::Answer,
     error::{AppendError, FetchError},
-    format::{batch::Records, frame::Kind, snapshot::Snapshot},
+    format::{
+        batch::Records,
+        frame::{Kind, Producer},
+        snapshot::Snapshot,
+    },
     ids::{Offsets, ProducerId, Progress},
     sync::Backoff,
 };
@@ -22,6 +26,7 @@ const STEPS_BEFORE_SNAPSHOTS: u32 = 64;
 /// A frame of the producer that a retry meets.
 struct Original {
     located: Located,
+    stored: Producer,
     first_sequence: u64,
     last_sequence: u64,
     first_offset: u64,
@@ -46,6 +51,9 @@ impl PartitionState {
         if last >= expected {
             return Ok(Answer::Overlap { expected });
         }
+        if let Some(answer) = self.judge_last(producer, progress, sequence, body).map_err(AppendError::Original)? {
+            return Ok(answer);
+        }
         let Some(originals) = self.originals(producer, progress, sequence, last).map_err(AppendError::Original)? else {
             return Ok(Answer::DuplicateTrimmed);
         };
@@ -58,6 +66,52 @@ impl PartitionState {
         };
         let Offsets { first, last } = Offsets { first: offset(sequence), last: offset(last) };
         Ok(Answer::Duplicate { first, last })
+    }
+
+    /// The retry that is sent most often, the one of the last batch as it was: its stored header and the retry's hash
+    /// tell, and no stored payload is read.
+    fn judge_last<B: Body>(
+        &self,
+        producer: ProducerId,
+        progress: Progress,
+        sequence: u64,
+        body: &B,
+    ) -> Result<Option<Answer>, FetchError> {
+        if sequence + body.records() as u64 != progress.expected {
+            return Ok(None);
+        }
+        let Some(Located { segment, frame }) = self.published_at(progress.last_position)? else { return Ok(None) };
+        let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+        let whole =
+            frame.producer(&window).is_some_and(|stored| stored.id == producer && stored.first_sequence == sequence)
+                && frame.stored.records() as usize == body.records()
+                && frame.stored.kind() == B::KIND
+                && frame.stored.body_bytes() as usize == body.bytes()
+                && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum;
+        let first = segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta());
+        Ok(whole.then_some(Answer::Duplicate { first, last: first + (body.records() as u64 - 1) }))
+    }
+
+    /// The frame at a position, once it is published; none if it is no longer kept.
+    fn published_at(&self, position: u64) -> Result<Option<Located>, FetchError> {
+        let mut backoff = Backoff::new();
+        loop {
+            let lookup = self
+                .chain
+                .frame_at(position)
+                .map_err(|source| FetchError::Io { path: self.directory.clone(), source })?;
+            match lookup {
+                Lookup::Found(located) => return Ok(Some(located)),
+                Lookup::Trimmed => return Ok(None),
+                // A retry that overtook its original: the original's thread has claimed and is still copying. Its answer
+                // is ours.
+                Lookup::Unpublished => backoff.wait(),
+                Lookup::Corrupt { path, at } => {
+                    let reason = "a published frame was expected here";
+                    return Err(FetchError::Corrupt { path, at, offset: self.chain.start_offset(), reason });
+                }
+            }
+        }
     }
 
     /// Offset of the producer's last record, if it is kept.
@@ -81,12 +135,7 @@ impl PartitionState {
         let mut steps = 0;
         while position != 0 {
             let Some(original) = self.original_at(producer, position)? else { return Ok(None) };
-            let (previous, epoch) = original
-                .located
-                .frame
-                .header
-                .producer
-                .map_or((0, 0), |stored| (stored.previous_position, stored.epoch));
+            let Producer { previous_position: previous, epoch, .. } = original.stored;
             let reached = original.first_sequence <= first;
             let before = original.first_sequence;
             if original.first_sequence <= last {
@@ -107,42 +156,26 @@ impl PartitionState {
 
     /// The producer's frame at a position, once it is published; none if it is no longer kept.
     fn original_at(&self, producer: ProducerId, position: u64) -> Result<Option<Original>, FetchError> {
-        let mut backoff = Backoff::new();
-        let located = loop {
-            let lookup = self
-                .chain
-                .frame_at(position)
-                .map_err(|source| FetchError::Io { path: self.directory.clone(), source })?;
-            match lookup {
-                Lookup::Found(located) => break located,
-                Lookup::Trimmed => return Ok(None),
-                // A retry that overtook its original: the original's thread has claimed and is still copying. Its answer
-                // is ours.
-                Lookup::Unpublished => backoff.wait(),
-                Lookup::Corrupt { path, at } => {
-                    let reason = "a published frame was expected here";
-                    return Err(FetchError::Corrupt { path, at, offset: self.chain.start_offset(), reason });
-                }
-            }
-        };
+        let Some(located) = self.published_at(position)? else { return Ok(None) };
         let Located { segment, frame } = &located;
         let corrupt = |reason| FetchError::Corrupt {
             path: segment.path(),
             at: frame.unit as u64 * 8,
-            offset: segment.base_offset().unwrap_or(0) + u64::from(frame.header.offset_delta),
+            offset: segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta()),
             reason,
         };
         let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
         if !segment.verifies(&window, frame) {
             return Err(corrupt("the checksum does not agree"));
         }
-        let Some(stored) = frame.header.producer.filter(|stored| stored.id == producer) else {
+        let Some(stored) = frame.producer(&window).filter(|stored| stored.id == producer) else {
             return Err(corrupt("a producer's batch was expected here"));
         };
         Ok(Some(Original {
+            stored,
             first_sequence: stored.first_sequence,
-            last_sequence: stored.first_sequence + (u64::from(frame.header.records).max(1) - 1),
-            first_offset: segment.base_offset().unwrap_or(0) + u64::from(frame.header.offset_delta),
+            last_sequence: stored.first_sequence + (u64::from(frame.stored.records()).max(1) - 1),
+            first_offset: segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta()),
             located,
         }))
     }
@@ -165,14 +198,12 @@ impl PartitionState {
     fn same_bytes<B: Body>(&self, originals: &[Original], sequence: u64, body: &B) -> Result<bool, FetchError> {
         if let [Original { located: Located { segment, frame }, first_sequence, .. }] = originals
             && *first_sequence == sequence
-            && frame.header.records as usize == body.records()
-            && frame.header.kind == B::KIND
+            && frame.stored.records() as usize == body.records()
+            && frame.stored.kind() == B::KIND
         {
-            let agrees = || {
-                let shape = segment.shape();
-                frame.header.checksum(body.hash(), frame.position(shape), shape.salt) == frame.checksum
-            };
-            return Ok(frame.header.body_bytes as usize == body.bytes() && agrees());
+            let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+            return Ok(frame.stored.body_bytes() as usize == body.bytes()
+                && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum);
         }
         let mut at = sequence;
         for Original { located: Located { segment, frame }, first_sequence, .. } in originals {
@@ -181,7 +212,7 @@ impl PartitionState {
             let mut one = std::iter::once(stored);
             let mut several = Records::new(stored);
             let records: &mut dyn Iterator<Item = &[u8]> =
-                if frame.header.kind == Kind::Batch { &mut several } else { &mut one };
+                if frame.stored.kind() == Kind::Batch { &mut several } else { &mut one };
             for (number, record) in records.enumerate() {
                 let index = (first_sequence + number as u64).checked_sub(sequence).map(|index| index as usize);
                 if let Some(index) = index.filter(|index| *index < body.records()) {

@@ -136,7 +136,7 @@ fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -
 fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
     let window = segment.window().map_err(io_at("map", segment.path()))?;
     let Found::Frame(frame) = find(&window, segment.shape(), FIRST_UNIT) else { return Ok(None) };
-    if frame.header.kind != Kind::Start || !segment.verifies(&window, &frame) {
+    if frame.stored.kind() != Kind::Start || !segment.verifies(&window, &frame) {
         return Ok(None);
     }
     Ok(control_words(segment.body(&window, &frame)).map(Start::from_words))
@@ -152,7 +152,7 @@ struct Scanned {
 
 /// What a valid MARK frame says.
 fn mark_of(segment: &Segment, window: &Window, frame: &Frame) -> Option<u64> {
-    let is_mark = frame.header.kind == Kind::Mark;
+    let is_mark = frame.stored.kind() == Kind::Mark;
     is_mark.then(|| control_words(segment.body(window, frame)).map(|words| Mark::from_words(words).durable)).flatten()
 }
 
@@ -167,13 +167,13 @@ fn scan(segment: &Segment, replay: &mut Replay) -> io::Result<Scanned> {
     while end.units < limit {
         match find(&window, &shape, end.units) {
             Found::Frame(frame)
-                if u64::from(frame.header.offset_delta) == end.records && segment.verifies(&window, &frame) =>
+                if u64::from(frame.stored.offset_delta()) == end.records && segment.verifies(&window, &frame) =>
             {
-                replay.apply(&frame.header, segment.body(&window, &frame), frame.position(&shape), shape.prepared_ms);
+                replay.apply(&frame, segment, &window);
                 durable = durable.max(mark_of(segment, &window, &frame).unwrap_or(0));
                 end.units += frame.units;
-                end.records += u64::from(frame.header.records);
-                latest_ms = latest_ms.max(shape.prepared_ms + u64::from(frame.header.time_delta));
+                end.records += u64::from(frame.stored.records());
+                latest_ms = latest_ms.max(shape.prepared_ms + u64::from(frame.stored.time_delta()));
             }
             Found::Padding { units } => end.units += units,
             Found::Frame(_) | Found::Nothing | Found::Invalid => break,
@@ -190,7 +190,7 @@ fn durable_behind(segment: &Segment, unit: usize) -> io::Result<u64> {
     let mut durable = segment.seal().map_or(0, |seal| seal.durable);
     for unit in unit..shape.capacity {
         if let Found::Frame(frame) = find(&window, shape, unit)
-            && frame.header.kind == Kind::Mark
+            && frame.stored.kind() == Kind::Mark
             && segment.verifies(&window, &frame)
         {
             durable = durable.max(mark_of(segment, &window, &frame).unwrap_or(0));

@@ -4,11 +4,13 @@
 use crate::{
     format::{
         control::{CONTROL_BYTES, Fence},
-        frame::{Header, Kind},
+        frame::Kind,
         registration::RegistrationEntry,
         snapshot::{ProducerEntry, Snapshot, SnapshotHeader},
     },
     ids::{ProducerId, Progress},
+    raw::window::Window,
+    segment::{file::Segment, scan::Frame},
 };
 use std::collections::BTreeMap;
 
@@ -58,17 +60,19 @@ impl Replay {
 
     /// Takes one frame into account.
     #[inline]
-    pub(crate) fn apply(&mut self, header: &Header, body: &[u8], position: u64, prepared_ms: u64) {
-        if let Some(producer) = &header.producer {
+    pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window) {
+        let position = frame.position(segment.shape());
+        if let Some(producer) = frame.producer(window) {
             let progress = Progress {
-                expected: producer.first_sequence.saturating_add(u64::from(header.records)),
+                expected: producer.first_sequence.saturating_add(u64::from(frame.stored.records())),
                 last_position: position,
-                last_ms: prepared_ms + u64::from(header.time_delta),
+                last_ms: segment.shape().prepared_ms + u64::from(frame.stored.time_delta()),
             };
             self.put(ProducerEntry { id: producer.id, epoch: producer.epoch, progress });
             return;
         }
-        match header.kind {
+        let body = segment.body(window, frame);
+        match frame.stored.kind() {
             Kind::Fence => {
                 if let Some(words) = control_words(body) {
                     self.fence(Fence::from_words(words));

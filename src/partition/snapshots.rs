@@ -60,8 +60,7 @@ pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(
     while unit < segment.limit() {
         match find(&window, segment.shape(), unit) {
             Found::Frame(frame) if segment.verifies(&window, &frame) => {
-                let shape = segment.shape();
-                replay.apply(&frame.header, segment.body(&window, &frame), frame.position(shape), shape.prepared_ms);
+                replay.apply(&frame, segment, &window);
                 unit += frame.units;
             }
             Found::Padding { units } => unit += units,
@@ -102,6 +101,11 @@ impl PartitionState {
 
     /// Writes a snapshot as of the end of the newest segment in the sealed prefix of the chain, if that is news.
     pub(crate) fn write_snapshot(&self) -> Result<bool, OpenError> {
+        self.write_snapshot_up_to(u64::MAX)
+    }
+
+    /// Writes a snapshot as of the end of the newest sealed segment with at most that number, if that is news.
+    pub(crate) fn write_snapshot_up_to(&self, number: u64) -> Result<bool, OpenError> {
         let newest = locked(&self.snapshots).last().cloned();
         let since = newest.as_ref().map_or(0, |snapshot| snapshot.segment);
         let segments: Vec<Arc<Segment>> = self
@@ -109,7 +113,7 @@ impl PartitionState {
             .begun()
             .into_iter()
             .skip_while(|segment| segment.number() <= since)
-            .take_while(|segment| segment.seal().is_some())
+            .take_while(|segment| segment.seal().is_some() && segment.number() <= number)
             .collect();
         let Some((last, seal)) = segments.last().and_then(|segment| Some((segment, segment.seal()?))) else {
             return Ok(false);

@@ -99,6 +99,9 @@ impl PartitionState {
             // Producers' states must outlive the frames they came from.
             let end = first.shape().position(seal.end_units as usize);
             if self.kept_position() < end {
+                if self.snapshot_position() < end {
+                    self.write_snapshot_up_to(first.number())?;
+                }
                 self.write_snapshot()?;
                 if self.kept_position() < end {
                     return Ok(());

@@ -74,6 +74,9 @@ impl Place {
     }
 }
 
+/// What is wrong with a frame whose offset is not the one that comes next.
+const MISSING: &str = "records are missing before this frame";
+
 /// A batch that is being read.
 #[derive(Clone, Copy)]
 struct Batch {
@@ -117,31 +120,61 @@ impl Reader {
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader, which no iterator's item can")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, FetchError> {
-        let Some(found) = self.step()? else { return Ok(None) };
+        // One record a frame, in the segment at hand: a straight line that copies nothing but words.
+        if let Some(frame) = self.record_at_hand() {
+            if !self.passes(&frame) {
+                return Err(self.corrupt(&frame, "the checksum does not agree"));
+            }
+            let offset = self.offset_of(&frame);
+            if offset != self.next_offset {
+                return Err(self.corrupt(&frame, MISSING));
+            }
+            let Some(place) = &mut self.place else { return Ok(None) };
+            place.unit += frame.units;
+            self.next_offset = offset + 1;
+            let payload = place.segment.body(&place.window, &frame);
+            return Ok(Some(Record { place, payload, offset, frame, index: 0 }));
+        }
+        let Some(Stepped { frame, at, bytes, index, offset }) = self.step()? else { return Ok(None) };
         let Some(place) = &self.place else { return Ok(None) };
-        let Stepped { frame, at, bytes, index, offset } = found;
-        let body = place.segment.body(&place.window, &frame);
-        let Some(payload) = body.get(at..at + bytes) else {
-            return Err(self.corrupt(&frame, "a record reaches beyond its frame"));
-        };
-        Ok(Some(Record {
-            segment: &place.segment,
-            payload,
-            offset,
-            timestamp_ms: place.shape.prepared_ms + u64::from(frame.header.time_delta),
-            producer: frame.header.producer,
-            index,
-        }))
+        match place.segment.body(&place.window, &frame).get(at..at + bytes) {
+            Some(payload) => Ok(Some(Record { place, payload, offset, frame, index })),
+            None => Err(self.corrupt(&frame, "a record reaches beyond its frame")),
+        }
+    }
+
+    /// The frame that this reader stands at, if it is that of one record and the segment at hand is still the one to read.
+    #[inline(always)]
+    fn record_at_hand(&self) -> Option<Frame> {
+        let place = self.place.as_ref().filter(|place| self.batch.is_none() && !place.segment.is_superseded())?;
+        match find(&place.window, &place.shape, place.unit) {
+            Found::Frame(frame) if frame.stored.kind() == Kind::Record && frame.unit < place.segment.limit() => {
+                Some(frame)
+            }
+            _ => None,
+        }
+    }
+
+    /// Offset of the first record of a frame in the segment at hand.
+    #[inline(always)]
+    fn offset_of(&self, frame: &Frame) -> u64 {
+        self.place.as_ref().map_or(0, |place| place.base_offset) + u64::from(frame.stored.offset_delta())
+    }
+
+    /// Whether a frame of the segment at hand is as this reader wants it verified.
+    #[inline(always)]
+    fn passes(&self, frame: &Frame) -> bool {
+        let Some(place) = &self.place else { return false };
+        self.verify == Verify::Never || verified(&place.segment, &place.window, frame, self.verify)
     }
 
     /// Moves over one record and says where it is.
-    #[inline]
     fn step(&mut self) -> Result<Option<Stepped>, FetchError> {
         loop {
             if let Some(batch) = &mut self.batch
                 && let Some(place) = &self.place
             {
-                if batch.index < batch.frame.header.records {
+                if batch.index < batch.frame.stored.records() {
                     let body = place.segment.body(&place.window, &batch.frame);
                     let Some(length) = body.get(batch.at..).and_then(|rest| rest.first_chunk::<RECORD_LENGTH_BYTES>())
                     else {
@@ -155,7 +188,9 @@ impl Reader {
                         at,
                         bytes,
                         index: batch.index,
-                        offset: place.base_offset + u64::from(batch.frame.header.offset_delta) + u64::from(batch.index),
+                        offset: place.base_offset
+                            + u64::from(batch.frame.stored.offset_delta())
+                            + u64::from(batch.index),
                     };
                     batch.at = at + bytes;
                     batch.index += 1;
@@ -179,16 +214,21 @@ impl Reader {
                     if self.verify != Verify::Never && !verified(&place.segment, &place.window, &frame, self.verify) {
                         return Err(self.corrupt(&frame, "the checksum does not agree"));
                     }
+                    let offset = place.base_offset + u64::from(frame.stored.offset_delta());
+                    // Offsets leave no gap: void frames and seeks keep count of theirs.
+                    if frame.stored.records() > 0 && offset != self.next_offset {
+                        return Err(self.corrupt(&frame, MISSING));
+                    }
+                    let Some(place) = &mut self.place else { return Ok(None) };
                     place.unit += frame.units;
-                    let offset = place.base_offset + u64::from(frame.header.offset_delta);
-                    match frame.header.kind {
+                    match frame.stored.kind() {
                         Kind::Record => {
                             self.next_offset = offset + 1;
-                            let bytes = frame.header.body_bytes as usize;
+                            let bytes = frame.stored.body_bytes() as usize;
                             return Ok(Some(Stepped { frame, at: 0, bytes, index: 0, offset }));
                         }
                         Kind::Batch => self.batch = Some(Batch { frame, at: 0, index: 0 }),
-                        Kind::Void => self.next_offset = offset + u64::from(frame.header.records),
+                        Kind::Void => self.next_offset = offset + u64::from(frame.stored.records()),
                         Kind::Start | Kind::Fence | Kind::Mark => {}
                     }
                 }
@@ -282,7 +322,7 @@ struct Stepped {
     offset: u64,
 }
 
-#[inline]
+#[inline(always)]
 fn verified(segment: &Segment, window: &Window, frame: &Frame, verify: Verify) -> bool {
     let once = verify == Verify::OncePerSegment;
     if once && segment.was_verified(frame) {

@@ -1,16 +1,16 @@
 //! What a reader hands out: a record, borrowed.
 
-use crate::{format::frame::Producer, ids::Stamp, segment::file::Segment, slice::Slice};
+use super::Place;
+use crate::{ids::Stamp, segment::scan::Frame, slice::Slice};
 use std::sync::Arc;
 
 /// A record, borrowed from the memory it was published in.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
-    pub(super) segment: &'a Arc<Segment>,
+    pub(super) place: &'a Place,
     pub(super) payload: &'a [u8],
     pub(super) offset: u64,
-    pub(super) timestamp_ms: u64,
-    pub(super) producer: Option<Producer>,
+    pub(super) frame: Frame,
     /// Number of the record in its batch.
     pub(super) index: u32,
 }
@@ -31,14 +31,14 @@ impl<'a> Record<'a> {
     /// When the record was appended, in milliseconds since the Unix epoch by the engine's clock. Records of one thread
     /// never go back in time; of several, by as much as a thread was held up while it appended.
     #[must_use]
-    pub const fn timestamp_ms(&self) -> u64 {
-        self.timestamp_ms
+    pub fn timestamp_ms(&self) -> u64 {
+        self.place.shape.prepared_ms + u64::from(self.frame.stored.time_delta())
     }
 
     /// Who appended the record, and with which sequence; none for a plain append.
     #[must_use]
     pub fn producer(&self) -> Option<Stamp> {
-        self.producer.map(|producer| Stamp {
+        self.frame.producer(&self.place.window).map(|producer| Stamp {
             producer: producer.id,
             epoch: producer.epoch,
             sequence: producer.first_sequence + u64::from(self.index),
@@ -48,6 +48,6 @@ impl<'a> Record<'a> {
     /// The payload as a value of its own, which keeps its segment alive. Nothing is copied.
     #[must_use]
     pub fn slice(&self) -> Slice {
-        Slice::new(Arc::clone(self.segment), self.payload)
+        Slice::new(Arc::clone(&self.place.segment), self.payload)
     }
 }

@@ -41,7 +41,7 @@ impl Partition {
             let floor = segment.seek(|index| index.floor_time(delta)).map_err(|error| self.fetch_error(error))?;
             reader.enter(segment, floor.units)?;
             reader.next_offset = reader.place.as_ref().map_or(0, |place| place.base_offset) + floor.records;
-            if reader.skip_while(|frame, shape| shape.prepared_ms + u64::from(frame.header.time_delta) < unix_ms)? {
+            if reader.skip_while(|frame, shape| shape.prepared_ms + u64::from(frame.stored.time_delta()) < unix_ms)? {
                 return Ok(reader);
             }
         }
@@ -101,25 +101,22 @@ impl Reader {
         let floor = segment.seek(|index| index.floor_record(record)).map_err(|source| self.io(source))?;
         self.enter(segment, floor.units)?;
         self.next_offset = base_offset + floor.records;
-        self.skip_while(|frame, _| u64::from(frame.header.offset_delta) + u64::from(frame.header.records) <= record)?;
-        // Inside of a batch the records before the one asked for are passed over. Inside of a void frame there is nothing
-        // to pass over: what follows it comes next.
-        while self.next_offset < offset && self.is_before_a_batch() {
+        // From the first record on nothing is passed over, so that what leads the segment is verified too. A void frame is
+        // passed over whole, where the offset is one of those it took.
+        if record > 0 {
+            self.skip_while(|frame, _| {
+                let first = u64::from(frame.stored.offset_delta());
+                first + u64::from(frame.stored.records()) <= record
+                    || first < record && frame.stored.kind() == Kind::Void
+            })?;
+        }
+        // Inside of a batch, the records before the one asked for.
+        while self.next_offset < offset {
             if self.step()?.is_none() {
                 break;
             }
         }
-        self.next_offset = self.next_offset.max(offset);
         Ok(())
-    }
-
-    /// Whether the next record is one of a batch.
-    fn is_before_a_batch(&self) -> bool {
-        if self.batch.is_some() {
-            return true;
-        }
-        let Some(place) = &self.place else { return false };
-        matches!(find(&place.window, &place.shape, place.unit), Found::Frame(frame) if frame.header.kind == Kind::Batch)
     }
 
     /// Passes over frames of the segment at hand while they are to be skipped. Whether it came to one that is not.
@@ -130,12 +127,13 @@ impl Reader {
             match find(&place.window, &place.shape, place.unit) {
                 Found::Padding { units } => place.unit += units,
                 Found::Frame(frame) => {
-                    if frame.header.records > 0 {
+                    if frame.stored.records() > 0 {
                         if !skipped(&frame, &place.shape) {
                             return Ok(true);
                         }
-                        self.next_offset =
-                            place.base_offset + u64::from(frame.header.offset_delta) + u64::from(frame.header.records);
+                        self.next_offset = place.base_offset
+                            + u64::from(frame.stored.offset_delta())
+                            + u64::from(frame.stored.records());
                     }
                     place.unit += frame.units;
                 }

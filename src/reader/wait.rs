@@ -29,7 +29,7 @@ impl Reader {
     /// Whether `next` has a record, or something to report, now. Passes over what holds no record.
     fn is_ready(&mut self) -> bool {
         loop {
-            if self.batch.is_some_and(|batch| batch.index < batch.frame.header.records) {
+            if self.batch.is_some_and(|batch| batch.index < batch.frame.stored.records()) {
                 return true;
             }
             let Some(place) = &mut self.place else {
@@ -40,12 +40,13 @@ impl Reader {
                 }
             };
             match find(&place.window, &place.shape, place.unit) {
-                Found::Frame(frame) if frame.unit < place.segment.limit() => match frame.header.kind {
+                Found::Frame(frame) if frame.unit < place.segment.limit() => match frame.stored.kind() {
                     Kind::Record | Kind::Batch => return true,
                     Kind::Void | Kind::Start | Kind::Fence | Kind::Mark => {
                         place.unit += frame.units;
-                        self.next_offset =
-                            place.base_offset + u64::from(frame.header.offset_delta) + u64::from(frame.header.records);
+                        self.next_offset = place.base_offset
+                            + u64::from(frame.stored.offset_delta())
+                            + u64::from(frame.stored.records());
                     }
                 },
                 Found::Padding { units } => place.unit += units,

@@ -202,7 +202,7 @@ impl Segment {
     pub(crate) fn body<'a>(&'a self, window: &Window, frame: &Frame) -> &'a [u8] {
         // SAFETY: a `Frame` is only made by `scan::find`, which loaded the word that publishes these bytes; the mapping
         // lives as long as this segment is borrowed.
-        unsafe { window.slice(frame.body_at(), frame.header.body_bytes as usize) }
+        unsafe { window.slice(frame.body_at(), frame.stored.body_bytes() as usize) }
     }
 
     /// Where a slice of a frame's body, got from `body`, lies in the file.
@@ -221,13 +221,13 @@ impl Segment {
     }
 
     /// Whether a frame's checksum agrees with its bytes. The body of a void frame is nobody's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn verifies(&self, window: &Window, frame: &Frame) -> bool {
-        let hash = match frame.header.kind {
+        let hash = match frame.stored.kind() {
             crate::format::frame::Kind::Void => 0,
             _ => xxhash_rust::xxh3::xxh3_64(self.body(window, frame)),
         };
-        frame.header.checksum(hash, frame.position(&self.shape), self.shape.salt) == frame.checksum
+        frame.checksum_of(window, &self.shape, hash) == frame.checksum
     }
 
     /// Whether a frame was verified by an earlier reader.

@@ -43,9 +43,9 @@ impl Index {
             match find(window, shape, self.scanned.units) {
                 Found::Frame(frame) => {
                     self.scanned.units += frame.units;
-                    self.scanned.records += u64::from(frame.header.records);
-                    if frame.header.records > 0 {
-                        self.latest = self.latest.max(frame.header.time_delta);
+                    self.scanned.records += u64::from(frame.stored.records());
+                    if frame.stored.records() > 0 {
+                        self.latest = self.latest.max(frame.stored.time_delta());
                     }
                 }
                 Found::Padding { units } => self.scanned.units += units,

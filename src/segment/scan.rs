@@ -8,7 +8,7 @@ use super::{
 use crate::{
     format::{
         FRAME_HEADER_BYTES,
-        frame::{CHECKSUM_AT, HEADER_WORDS, Header, Producer, Publication},
+        frame::{CHECKSUM_AT, HEADER_WORDS, Producer, Publication, Stored, checksum},
     },
     raw::window::Window,
     sync::{AtomicU64, Ordering},
@@ -27,31 +27,48 @@ pub(crate) enum Found {
     Invalid,
 }
 
-/// A published frame: its place and its header.
+/// A published frame: its place, and its header as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) unit: usize,
     pub(crate) units: usize,
     pub(crate) checksum: u64,
-    pub(crate) header: Header,
+    pub(crate) stored: Stored,
 }
 
 impl Frame {
     /// Where the body lies in the file.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn body_at(&self) -> usize {
-        self.unit * 8 + self.header.bytes()
+        self.unit * 8 + self.stored.header_bytes()
     }
 
     /// The frame's position in the partition.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn position(&self, shape: &Shape) -> u64 {
         shape.position(self.unit)
+    }
+
+    /// The producer's part, in the window that the frame was found in.
+    #[inline(always)]
+    pub(crate) fn producer(&self, window: &Window) -> Option<Producer> {
+        // SAFETY: a `Frame` is only made by `find`, which loaded the word that publishes it, and saw that it is as long as
+        // its header says: the producer's part lies inside.
+        self.stored
+            .has_producer()
+            .then(|| Producer::from_words(unsafe { window.read_words(self.unit * 8 + FRAME_HEADER_BYTES) }))
+    }
+
+    /// The checksum that this frame has if its body has that hash.
+    #[inline(always)]
+    pub(crate) fn checksum_of(&self, window: &Window, shape: &Shape, body_hash: u64) -> u64 {
+        let producer = self.producer(window).map(|producer| producer.words());
+        checksum(self.stored.words(), producer.as_ref(), body_hash, self.position(shape), shape.salt)
     }
 }
 
 /// Looks at `unit`, which is the end of a frame, or where the first frame begins.
-#[inline]
+#[inline(always)]
 pub(crate) fn find(window: &Window, shape: &Shape, unit: usize) -> Found {
     if unit >= shape.capacity {
         return Found::Nothing;
@@ -62,18 +79,9 @@ pub(crate) fn find(window: &Window, shape: &Shape, unit: usize) -> Found {
         Publication::Frame { units } => {
             // SAFETY: the word loaded above publishes at least a header's bytes here.
             let [checksum, first, second]: [u64; HEADER_WORDS] = unsafe { window.read_words(unit * 8 + CHECKSUM_AT) };
-            let producer = if Header::has_producer(first) {
-                if units < (FRAME_HEADER_BYTES + crate::format::PRODUCER_BYTES) / 8 {
-                    return Found::Invalid;
-                }
-                // SAFETY: as above; the frame is long enough by the check.
-                Some(Producer::from_words(unsafe { window.read_words(unit * 8 + FRAME_HEADER_BYTES) }))
-            } else {
-                None
-            };
-            match Header::from_words([first, second], producer) {
-                Some(header) if header.fits(units) => Found::Frame(Frame { unit, units, checksum, header }),
-                _ => Found::Invalid,
+            match Stored::new([first, second], units) {
+                Some(stored) => Found::Frame(Frame { unit, units, checksum, stored }),
+                None => Found::Invalid,
             }
         }
     }
@@ -109,7 +117,7 @@ impl Visible {
             match find(window, shape, place.units) {
                 Found::Frame(frame) => {
                     place.units += frame.units;
-                    place.records += u64::from(frame.header.records);
+                    place.records += u64::from(frame.stored.records());
                 }
                 Found::Padding { units } => place.units += units,
                 Found::Nothing | Found::Invalid => break,

@@ -99,23 +99,22 @@ impl Chain {
             while unit < shape.capacity {
                 match find(&link.window, shape, unit) {
                     Found::Frame(frame) => {
-                        let body = link.window.copy(frame.body_at(), frame.header.body_bytes as usize);
-                        let hash = match frame.header.kind {
+                        let body = link.window.copy(frame.body_at(), frame.stored.body_bytes() as usize);
+                        let hash = match frame.stored.kind() {
                             Kind::Void => 0,
                             _ => xxhash_rust::xxh3::xxh3_64(&body),
                         };
-                        let checksum = frame.header.checksum(hash, frame.position(shape), shape.salt);
+                        let checksum = frame.checksum_of(&link.window, shape, hash);
                         assert_eq!(checksum, frame.checksum, "a published frame is whole");
-                        if frame.header.kind == Kind::Start {
+                        if frame.stored.kind() == Kind::Start {
                             assert_eq!(unit, FIRST_UNIT, "a segment is begun once");
                         } else {
                             seen.push(Seen {
-                                offset: base + u64::from(frame.header.offset_delta),
-                                kind: frame.header.kind,
-                                records: u64::from(frame.header.records),
+                                offset: base + u64::from(frame.stored.offset_delta()),
+                                kind: frame.stored.kind(),
+                                records: u64::from(frame.stored.records()),
                                 producer: frame
-                                    .header
-                                    .producer
+                                    .producer(&link.window)
                                     .map(|producer| (producer.id, producer.epoch, producer.first_sequence)),
                                 body,
                             });
