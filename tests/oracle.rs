@@ -1,0 +1,574 @@
+//! Random operations on a log and on an oracle that is a `Vec` and a map: each answer, each record and each producer must
+//! agree, over rotations, snapshots, reopenings and kills (scenario 56 of `README.md`).
+//!
+//! `ONCELOG_TEST_SECONDS` says for how long to try, 4 by default; `ONCELOG_TEST_SEED` tries what a failure has printed.
+
+#![cfg(not(loom))]
+
+mod logs;
+
+use logs::{directory, killed, open, rest, small};
+use oncelog::{
+    Answer, AppendError, Appender, FillError, Log, Mode, Numbering, Options, Partition, ProducerId, Session, Stamp,
+};
+use proptest::{
+    collection::vec,
+    prelude::{Just, Strategy, any, prop_oneof},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use std::{
+    collections::BTreeMap,
+    env,
+    hash::{BuildHasher, RandomState},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const PARTITIONS: [&str; 2] = ["orders", "others"];
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Which sequence a producer's append carries, from the one that comes next.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Next,
+    /// So many before it: a retry, or an overlap if there are more records.
+    Before(u8),
+    After(u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Filled,
+    Refused,
+    Panicked,
+}
+
+/// An operation. Numbers are taken modulo what there is; a payload is told by one byte.
+#[derive(Clone, Debug)]
+enum Op {
+    Append {
+        partition: u8,
+        payload: u8,
+    },
+    AppendBatch {
+        partition: u8,
+        payloads: Vec<u8>,
+    },
+    Fill {
+        partition: u8,
+        payload: u8,
+        outcome: Outcome,
+    },
+    /// By a session that was opened before, fenced since or not. What is sent again is what was stored, unless `other`.
+    Session {
+        session: u8,
+        partition: u8,
+        from: From,
+        payloads: Vec<u8>,
+        other: bool,
+    },
+    SessionFill {
+        session: u8,
+        partition: u8,
+        from: From,
+        payload: u8,
+        outcome: Outcome,
+    },
+    /// Under an id that was given before, live or closed; the epoch is the present one, and so much.
+    ById {
+        id: u8,
+        epoch: i8,
+        partition: u8,
+        from: From,
+        payloads: Vec<u8>,
+        other: bool,
+    },
+    OpenSession {
+        name: u8,
+    },
+    Register {
+        name: u8,
+        restart: bool,
+    },
+    Close {
+        name: u8,
+    },
+    Read {
+        partition: u8,
+        from: u8,
+    },
+    Reopen,
+    Kill,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let from = || prop_oneof![5 => Just(From::Next), 4 => (1..90_u8).prop_map(From::Before), 1 => (1..4_u8).prop_map(From::After)];
+    let outcome = || prop_oneof![4 => Just(Outcome::Filled), 1 => Just(Outcome::Refused), 1 => Just(Outcome::Panicked)];
+    let payloads = || prop_oneof![3 => vec(any::<u8>(), 1), 2 => vec(any::<u8>(), 1..12)];
+    let other = || prop_oneof![5 => Just(false), 1 => Just(true)];
+    let epoch = prop_oneof![8 => Just(0), 1 => -2..0_i8, 1 => 1..3_i8];
+    let op = prop_oneof![
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(partition, payload)| Op::Append { partition, payload }),
+        3 => (any::<u8>(), payloads()).prop_map(|(partition, payloads)| Op::AppendBatch { partition, payloads }),
+        2 => (any::<u8>(), any::<u8>(), outcome())
+            .prop_map(|(partition, payload, outcome)| Op::Fill { partition, payload, outcome }),
+        16 => (any::<u8>(), any::<u8>(), from(), payloads(), other())
+            .prop_map(|(session, partition, from, payloads, other)| Op::Session { session, partition, from, payloads, other }),
+        4 => (any::<u8>(), any::<u8>(), from(), any::<u8>(), outcome()).prop_map(
+            |(session, partition, from, payload, outcome)| Op::SessionFill { session, partition, from, payload, outcome }
+        ),
+        16 => (any::<u8>(), epoch, any::<u8>(), from(), payloads(), other())
+            .prop_map(|(id, epoch, partition, from, payloads, other)| Op::ById { id, epoch, partition, from, payloads, other }),
+        3 => any::<u8>().prop_map(|name| Op::OpenSession { name }),
+        3 => (any::<u8>(), other()).prop_map(|(name, restart)| Op::Register { name, restart }),
+        1 => any::<u8>().prop_map(|name| Op::Close { name }),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(partition, from)| Op::Read { partition, from }),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::Kill),
+    ];
+    vec(op, 1..150)
+}
+
+/// The bytes that a payload's number stands for: some empty, some of a few kilobytes.
+fn bytes_of(payload: u8) -> Vec<u8> {
+    vec![payload; usize::from(payload) * usize::from(payload) / 20]
+}
+
+/// What the oracle knows of a live producer.
+struct Producer {
+    id: ProducerId,
+    epoch: u32,
+    mode: Mode,
+    /// By partition and sequence: the record's offset.
+    offsets: [Vec<u64>; PARTITIONS.len()],
+}
+
+/// A record; none where an offset was given up.
+type Stored = Option<(Vec<u8>, Option<Stamp>)>;
+
+#[derive(Default)]
+struct Oracle {
+    /// By offset.
+    records: [Vec<Stored>; PARTITIONS.len()],
+    producers: BTreeMap<&'static str, Producer>,
+    /// Every id that was ever given.
+    ids: Vec<ProducerId>,
+}
+
+/// What an append is answered with, as far as the two modes agree.
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Answer(Answer),
+    WrongMode,
+}
+
+impl Oracle {
+    fn live(&mut self, id: ProducerId) -> Option<&mut Producer> {
+        self.producers.values_mut().find(|producer| producer.id == id)
+    }
+
+    /// The answer to an append of these bytes, which it stores if they are to be appended. None stands for bytes that are
+    /// not compared.
+    fn append(&mut self, stamp: Stamp, mode: Mode, partition: usize, bytes: &[Option<Vec<u8>>]) -> Expected {
+        let end = self.records[partition].len() as u64;
+        let Some(at) = self.producers.values_mut().find(|producer| producer.id == stamp.producer) else {
+            return Expected::Answer(Answer::UnknownProducer);
+        };
+        if mode == Mode::ById && at.mode != mode {
+            return Expected::WrongMode;
+        }
+        if stamp.epoch > at.epoch {
+            return Expected::Answer(Answer::EpochNotIssued { current: at.epoch });
+        }
+        if (stamp.epoch, mode) != (at.epoch, at.mode) {
+            return Expected::Answer(Answer::Fenced { epoch: at.epoch });
+        }
+        let offsets = &mut at.offsets[partition];
+        let expected = offsets.len() as u64;
+        let behind = stamp.sequence + bytes.len() as u64;
+        Expected::Answer(if stamp.sequence > expected {
+            Answer::OutOfOrder { expected }
+        } else if stamp.sequence == expected {
+            for (bytes, offset) in bytes.iter().zip(end..) {
+                let sequence = offsets.len() as u64;
+                offsets.push(offset);
+                let bytes = bytes.clone().expect("what is appended has bytes");
+                self.records[partition].push(Some((bytes, Some(Stamp { sequence, ..stamp }))));
+            }
+            Answer::Appended { first: end, last: end + bytes.len() as u64 - 1 }
+        } else if behind > expected {
+            Answer::Overlap { expected }
+        } else {
+            let offsets = &offsets[stamp.sequence as usize..behind as usize];
+            let same = offsets.iter().zip(bytes).all(|(offset, bytes)| {
+                let stored = self.records[partition][*offset as usize].as_ref();
+                bytes.is_none() || stored.map(|stored| &stored.0) == bytes.as_ref()
+            });
+            match same {
+                true => Answer::Duplicate { first: offsets[0], last: offsets[offsets.len() - 1] },
+                false => Answer::SequenceReused { expected },
+            }
+        })
+    }
+
+    /// The bytes to send: what is stored under these sequences, and for new ones what the payloads say.
+    fn bytes(&mut self, id: ProducerId, partition: usize, sequence: u64, payloads: &[u8], other: bool) -> Vec<Vec<u8>> {
+        let offsets = self.live(id).map(|producer| producer.offsets[partition].clone()).unwrap_or_default();
+        let stored = |sequence: u64| {
+            let offset = offsets.get(usize::try_from(sequence).ok()?)?;
+            self.records[partition][*offset as usize].as_ref().map(|stored| stored.0.clone())
+        };
+        let sent = payloads.iter().zip(sequence..).map(|(payload, sequence)| match stored(sequence) {
+            Some(bytes) if !other => bytes,
+            _ => bytes_of(*payload),
+        });
+        sent.collect()
+    }
+}
+
+struct Held {
+    session: Session,
+    name: &'static str,
+    /// What it was told when it was first refused: it is told the same from then on.
+    refused: Option<Answer>,
+}
+
+/// The log, and what the oracle knows of it.
+struct Pair {
+    directory: TempDir,
+    log: Option<Log>,
+    partitions: Vec<Partition>,
+    appenders: Vec<Appender>,
+    sessions: Vec<Held>,
+    oracle: Oracle,
+}
+
+fn options() -> Options {
+    small().snapshot_bytes(logs::SMALL).producers_max(NAMES.len() as u32)
+}
+
+fn pick<T>(of: &[T], number: u8) -> Option<&T> {
+    of.get(usize::from(number).checked_rem(of.len())?)
+}
+
+fn sequence_from(from: From, next: u64) -> u64 {
+    match from {
+        From::Next => next,
+        From::Before(records) => next.saturating_sub(records.into()),
+        From::After(records) => next + u64::from(records),
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self {
+            directory: directory(),
+            log: None,
+            partitions: Vec::new(),
+            appenders: Vec::new(),
+            sessions: Vec::new(),
+            oracle: Oracle::default(),
+        };
+        pair.open();
+        pair
+    }
+
+    fn log(&self) -> &Log {
+        self.log.as_ref().expect("it is open")
+    }
+
+    fn open(&mut self) {
+        let log = open(self.directory.path(), &options());
+        self.partitions = PARTITIONS.iter().map(|name| log.partition(name).expect("a partition")).collect();
+        self.appenders = self.partitions.iter().map(|partition| partition.appender().expect("an appender")).collect();
+        self.log = Some(log);
+    }
+
+    fn close(&mut self) {
+        self.sessions.clear();
+        self.appenders.clear();
+        self.partitions.clear();
+        self.log.take().expect("it is open").close().expect("the last handle");
+    }
+
+    /// The next sequence of a producer in a partition, so that a random one may be near it.
+    fn next(&mut self, id: ProducerId, partition: usize) -> u64 {
+        self.oracle.live(id).map_or(0, |producer| producer.offsets[partition].len() as u64)
+    }
+
+    fn run(&mut self, op: &Op) {
+        match op.clone() {
+            Op::Append { partition, payload } => {
+                let partition = usize::from(partition) % PARTITIONS.len();
+                let bytes = bytes_of(payload);
+                let offset = self.appenders[partition].append(&bytes).expect("appended");
+                assert_eq!(offset, self.oracle.records[partition].len() as u64);
+                self.oracle.records[partition].push(Some((bytes, None)));
+            }
+            Op::AppendBatch { partition, payloads } => {
+                let partition = usize::from(partition) % PARTITIONS.len();
+                let bytes: Vec<_> = payloads.iter().map(|payload| bytes_of(*payload)).collect();
+                let slices: Vec<_> = bytes.iter().map(Vec::as_slice).collect();
+                if slices.iter().map(|slice| slice.len() + 4).sum::<usize>() > 15_288 {
+                    let error = self.appenders[partition].append_batch(&slices).expect_err("too large");
+                    assert!(matches!(error, AppendError::TooLarge { .. }), "{error}");
+                    return;
+                }
+                let offsets = self.appenders[partition].append_batch(&slices).expect("appended");
+                let first = self.oracle.records[partition].len() as u64;
+                assert_eq!((offsets.first, offsets.last), (first, first + bytes.len() as u64 - 1));
+                self.oracle.records[partition].extend(bytes.into_iter().map(|bytes| Some((bytes, None))));
+            }
+            Op::Fill { partition, payload, outcome } => {
+                let partition = usize::from(partition) % PARTITIONS.len();
+                let bytes = bytes_of(payload);
+                let appender = &mut self.appenders[partition];
+                let filled = catch_unwind(AssertUnwindSafe(|| {
+                    appender.append_with(bytes.len(), |_, to| fill(to, &bytes, outcome))
+                }));
+                let offset = self.oracle.records[partition].len() as u64;
+                match (filled, outcome) {
+                    (Ok(Ok(filled)), Outcome::Filled) if filled == offset => {
+                        self.oracle.records[partition].push(Some((bytes, None)));
+                    }
+                    (Ok(Err(FillError::Fill(()))), Outcome::Refused) | (Err(_), Outcome::Panicked) => {
+                        self.oracle.records[partition].push(None);
+                    }
+                    (filled, _) => panic!("{:?}", filled.map(|filled| filled.map_err(|error| format!("{error:?}")))),
+                }
+            }
+            Op::Session { session, partition, from, payloads, other } => {
+                self.session(session, partition, from, &payloads, other)
+            }
+            Op::SessionFill { session, partition, from, payload, outcome } => {
+                self.session_fill(session, partition, from, payload, outcome);
+            }
+            Op::ById { id, epoch, partition, from, payloads, other } => {
+                self.by_id(id, epoch, partition, from, &payloads, other)
+            }
+            // One of the three is only ever a session, one only ever by id, one changes.
+            Op::OpenSession { name } => {
+                let Some(name) = pick(&NAMES[..2], name) else { return };
+                let session = self.log().session(name).expect("registered");
+                self.registered(name, session.id(), session.epoch(), Mode::Session, false);
+                self.sessions.push(Held { session, name, refused: None });
+            }
+            Op::Register { name, restart } => {
+                let Some(name) = pick(&NAMES[1..], name) else { return };
+                let numbering = if restart { Numbering::Restart } else { Numbering::Continue };
+                let registration = self.log().register_with(name, numbering).expect("registered");
+                self.registered(name, registration.id, registration.epoch, Mode::ById, restart);
+            }
+            Op::Close { name } => {
+                let Some(producer) = pick(&NAMES, name).and_then(|name| self.oracle.producers.remove(name)) else {
+                    return;
+                };
+                self.log().close_producer(producer.id).expect("closed");
+            }
+            Op::Read { partition, from } => {
+                let partition = usize::from(partition) % PARTITIONS.len();
+                let end = self.oracle.records[partition].len() as u64;
+                self.check_records(partition, end * u64::from(from) / 255);
+            }
+            Op::Reopen => {
+                self.close();
+                self.open();
+                self.check();
+            }
+            Op::Kill => {
+                let copy = killed(self.directory.path());
+                self.close();
+                self.directory = copy;
+                self.open();
+                self.check();
+            }
+        }
+    }
+
+    fn session(&mut self, session: u8, partition: u8, from: From, payloads: &[u8], other: bool) {
+        let partition = usize::from(partition) % PARTITIONS.len();
+        let Some(at) = usize::from(session).checked_rem(self.sessions.len()) else { return };
+        let (id, epoch) = (self.sessions[at].session.id(), self.sessions[at].session.epoch());
+        let sequence = sequence_from(from, self.next(id, partition));
+        let bytes = self.oracle.bytes(id, partition, sequence, payloads, other);
+        let slices: Vec<_> = bytes.iter().map(Vec::as_slice).collect();
+        let session = &mut self.sessions[at].session;
+        let answer = match slices[..] {
+            [one] => session.append(&self.partitions[partition], sequence, one),
+            _ => session.append_batch(&self.partitions[partition], sequence, &slices),
+        };
+        if let Err(AppendError::TooLarge { .. }) = answer {
+            assert!(bytes.iter().map(|bytes| bytes.len() + 4).sum::<usize>() > 15_288);
+            return;
+        }
+        let sent: Vec<_> = bytes.into_iter().map(Some).collect();
+        let stamp = Stamp { producer: id, epoch, sequence };
+        self.check_session(at, stamp, partition, &sent, answer.expect("an answer"));
+    }
+
+    fn session_fill(&mut self, session: u8, partition: u8, from: From, payload: u8, outcome: Outcome) {
+        let partition = usize::from(partition) % PARTITIONS.len();
+        let Some(at) = usize::from(session).checked_rem(self.sessions.len()) else { return };
+        let (id, epoch) = (self.sessions[at].session.id(), self.sessions[at].session.epoch());
+        let next = self.next(id, partition);
+        let sequence = sequence_from(from, next);
+        let bytes = bytes_of(payload);
+        let session = &mut self.sessions[at].session;
+        let filled = catch_unwind(AssertUnwindSafe(|| {
+            session.append_with(&self.partitions[partition], sequence, bytes.len(), |_, to| fill(to, &bytes, outcome))
+        }));
+        let live =
+            self.oracle.live(id).is_some_and(|producer| (producer.epoch, producer.mode) == (epoch, Mode::Session));
+        if live && sequence == next && !matches!(outcome, Outcome::Filled) {
+            assert!(matches!(filled, Err(_) | Ok(Err(FillError::Fill(())))));
+            self.oracle.records[partition].push(None);
+            return;
+        }
+        let answer = filled.expect("it is not called").expect("an answer");
+        let bytes = (sequence >= next).then_some(bytes);
+        self.check_session(at, Stamp { producer: id, epoch, sequence }, partition, &[bytes], answer);
+    }
+
+    fn check_session(&mut self, at: usize, stamp: Stamp, partition: usize, sent: &[Option<Vec<u8>>], answer: Answer) {
+        let Held { name, refused, .. } = &mut self.sessions[at];
+        let expected = match *refused {
+            Some(refused) => Expected::Answer(refused),
+            None => self.oracle.append(stamp, Mode::Session, partition, sent),
+        };
+        assert_eq!(Expected::Answer(answer), expected, "session {name}, {stamp:?}");
+        if matches!(answer, Answer::Fenced { .. } | Answer::UnknownProducer) {
+            *refused = Some(answer);
+            self.take_gap(partition, sent.len());
+        }
+    }
+
+    /// What a session sends after it was fenced may take offsets, and nothing else.
+    fn take_gap(&mut self, partition: usize, records: usize) {
+        let gap = self.partitions[partition].end_offset() - self.oracle.records[partition].len() as u64;
+        assert!(gap == 0 || gap == records as u64, "{gap} offsets were taken for {records} records");
+        self.oracle.records[partition].extend((0..gap).map(|_| None));
+    }
+
+    fn by_id(&mut self, id: u8, epoch: i8, partition: u8, from: From, payloads: &[u8], other: bool) {
+        let partition = usize::from(partition) % PARTITIONS.len();
+        let Some(id) = pick(&self.oracle.ids, id).copied() else { return };
+        let present = self.oracle.live(id).map_or(1, |producer| producer.epoch);
+        let epoch = present.saturating_add_signed(epoch.into());
+        let sequence = sequence_from(from, self.next(id, partition));
+        let bytes = self.oracle.bytes(id, partition, sequence, payloads, other);
+        let slices: Vec<_> = bytes.iter().map(Vec::as_slice).collect();
+        let stamp = Stamp { producer: id, epoch, sequence };
+        let answer = match slices[..] {
+            [one] => self.appenders[partition].append_by_id(stamp, one),
+            _ => self.appenders[partition].append_batch_by_id(stamp, &slices),
+        };
+        let answer = match answer {
+            Ok(answer) => Expected::Answer(answer),
+            Err(AppendError::WrongMode { registered: Mode::Session, .. }) => Expected::WrongMode,
+            Err(AppendError::TooLarge { .. }) => {
+                assert!(bytes.iter().map(|bytes| bytes.len() + 4).sum::<usize>() > 15_288);
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let sent: Vec<_> = bytes.into_iter().map(Some).collect();
+        let expected = self.oracle.append(stamp, Mode::ById, partition, &sent);
+        assert_eq!(answer, expected, "{stamp:?}");
+    }
+
+    fn registered(&mut self, name: &'static str, id: ProducerId, epoch: u32, mode: Mode, restart: bool) {
+        let oracle = &mut self.oracle;
+        match oracle.producers.get_mut(name) {
+            Some(producer) => {
+                assert_eq!((id, epoch), (producer.id, producer.epoch + 1), "{name} is registered again");
+                (producer.epoch, producer.mode) = (epoch, mode);
+                if restart {
+                    producer.offsets = Default::default();
+                }
+            }
+            None => {
+                assert!(!oracle.ids.contains(&id), "{id} was given before");
+                oracle.ids.push(id);
+                oracle.producers.insert(name, Producer { id, epoch, mode, offsets: Default::default() });
+            }
+        }
+    }
+
+    fn check_records(&self, partition: usize, from: u64) {
+        let mut reader = self.partitions[partition].read_from(from).expect("in range");
+        let seen = rest(&mut reader).expect("every record");
+        let stored = self.oracle.records[partition].iter().zip(0..).skip(from as usize);
+        let stored: Vec<_> =
+            stored.filter_map(|(stored, offset)| stored.as_ref().map(|stored| (offset, stored))).collect();
+        assert_eq!(seen.len(), stored.len(), "records from offset {from}");
+        for (seen, (offset, (bytes, stamp))) in seen.iter().zip(stored) {
+            assert!(
+                (seen.offset, &seen.payload, &seen.producer) == (offset, bytes, stamp),
+                "offset {offset}: {seen:?}"
+            );
+        }
+    }
+
+    /// All that is stored, and the table.
+    fn check(&mut self) {
+        for partition in 0..PARTITIONS.len() {
+            assert_eq!(self.partitions[partition].end_offset(), self.oracle.records[partition].len() as u64);
+            self.check_records(partition, 0);
+        }
+        let mut listed = self.log().producers();
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        let listed: Vec<_> =
+            listed.into_iter().map(|info| (info.name, info.id, info.epoch, info.mode, info.partitions)).collect();
+        let known = self.oracle.producers.iter().map(|(name, producer)| {
+            let last = producer.offsets.iter().zip(PARTITIONS);
+            let last =
+                last.filter_map(|(offsets, name)| Some((name.to_owned(), (offsets.len() as u64).checked_sub(1)?)));
+            ((*name).to_owned(), producer.id, producer.epoch, producer.mode, last.collect())
+        });
+        assert_eq!(listed, known.collect::<Vec<_>>());
+    }
+}
+
+fn fill(to: &mut [u8], bytes: &[u8], outcome: Outcome) -> Result<(), ()> {
+    to.copy_from_slice(bytes);
+    match outcome {
+        Outcome::Filled => Ok(()),
+        Outcome::Refused => Err(()),
+        // Not `panic!`, which would print.
+        Outcome::Panicked => std::panic::resume_unwind(Box::new(())),
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} is no number: {value}")))
+}
+
+/// Scenario 56.
+#[test]
+fn every_answer_and_every_record_is_the_oracles() {
+    let seconds = Duration::from_secs(number("ONCELOG_TEST_SECONDS").unwrap_or(4));
+    let seed = number("ONCELOG_TEST_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let config = Config { failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let mut seeds = [0; 32];
+    seeds[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seeds));
+    let until = Instant::now() + seconds;
+    loop {
+        let case = ops().new_tree(&mut runner).expect("operations");
+        let tried = runner.run_one(case, |ops| {
+            let mut pair = Pair::new();
+            for op in &ops {
+                pair.run(op);
+            }
+            pair.check();
+            Ok(())
+        });
+        if let Err(error) = tried {
+            panic!("ONCELOG_TEST_SEED={seed}: {error}");
+        }
+        if Instant::now() > until {
+            return;
+        }
+    }
+}
