@@ -35,7 +35,7 @@ pub enum Answer {
     },
     /// The producer was registered again: this epoch appends no more.
     Fenced {
-        /// The epoch that appends now.
+        /// The epoch that appends now; for a session that has been refused before, the one that fenced it.
         epoch: u32,
     },
     /// The epoch is above all that registration has given.

@@ -79,7 +79,8 @@ pub(crate) fn refuse_a_stranger(directory: &Path) -> Result<(), OpenError> {
     for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
         let entry = entry.map_err(io_at("list", directory))?;
         let name = entry.file_name();
-        let ours = [LOCK_FILE, PARTITIONS, "log.tmp", "lost+found"].iter().any(|ours| name == *ours);
+        // The log's file is the first that is written: without it there is nothing else of ours.
+        let ours = [LOCK_FILE, "log.tmp", "lost+found"].iter().any(|ours| name == *ours);
         if !ours {
             return Err(OpenError::Foreign {
                 path: entry.path(),

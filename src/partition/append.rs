@@ -18,6 +18,7 @@ use super::{
 use crate::{
     format::frame::{Header, Producer, units_of},
     ids::{Offsets, ProducerId, Progress, Stamp},
+    raw::hint::fetch_for_store,
     segment::tail::{Reservation, Tail},
     sync::Arc,
 };
@@ -198,6 +199,8 @@ impl Cursor {
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
+        // Among many producers the slot is in memory, and comes while the body is hashed.
+        fetch_for_store(slot);
         let ahead = fitting.body.hash_ahead();
         let records = fitting.records;
         let units = units_of(fitting.bytes, true);

@@ -11,6 +11,7 @@
 //! So a `&mut [u8]` exists only over a claim, a `&[u8]` only over published bytes, and the two never overlap. What
 //! another process does to the file is outside of these rules; the contract of opening a log forbids it.
 
+use super::hint::fetch_for_store;
 use std::{
     ptr,
     sync::atomic::{AtomicU64, Ordering},
@@ -96,18 +97,11 @@ impl Window {
     /// the hardware's to foresee. Two appenders gain too: whose claim a line will be is the same to both.
     #[inline(always)]
     fn fetch_ahead(&self, position: usize, bytes: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let from = position + FETCH_AHEAD_BYTES;
-            let to = (from + bytes.min(FETCH_AHEAD_BYTES)).min(self.bytes);
-            for line in (from..to).step_by(64) {
-                // SAFETY: a hint, which reads and writes nothing, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_ET0>(self.base.wrapping_add(line).cast()) };
-            }
+        let from = position + FETCH_AHEAD_BYTES;
+        let to = (from + bytes.min(FETCH_AHEAD_BYTES)).min(self.bytes);
+        for line in (from..to).step_by(64) {
+            fetch_for_store(self.base.wrapping_add(line));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (position, bytes);
     }
 
     /// Reads `N` words at `position`.

@@ -3,6 +3,9 @@
 //! | file | what it proves |
 //! |---|---|
 //! | `loom/` | the claim, the publication, the step to the next segment, the slot and the fence, in every interleaving |
+//! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
 
+#[cfg(not(loom))]
+mod layers;
 #[cfg(loom)]
 mod loom;
