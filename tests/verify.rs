@@ -119,7 +119,9 @@ fn always_notices_once_notices_the_first_time_never_does_not() {
     assert_eq!(read(&partition, Verify::OncePerSegment).expect("verified before").len(), 1_000);
     assert!(corrupt(read(&partition, Verify::Always)));
     // A note is of this life of the log.
+    damage(&first, body_of_fourth, 1);
     drop(partition);
     let (_log, partition) = logs::reopened(directory.path(), log, &small());
+    damage(&first, body_of_fourth, 1);
     assert!(corrupt(read(&partition, Verify::OncePerSegment)));
 }
