@@ -16,7 +16,6 @@
 //! USENIX ATC 2020).
 
 use crate::{
-    core::{Core, Signal},
     error::{DurableError, copy},
     partition::{
         PartitionState,
@@ -27,7 +26,7 @@ use crate::{
         sys,
     },
     segment::backing::Backing,
-    stats::FlushKind,
+    signal::Signal,
 };
 use std::{
     fs::File,
@@ -43,11 +42,21 @@ use std::{
 
 /// Longest that a round waits for those whom the last one woke.
 const LINGER_MAX: Duration = Duration::from_millis(1);
-/// Pause of a committer that finds nothing to write while somebody waits: a frame before the one waited for is open.
-const OPEN_FRAME_PAUSE: Duration = Duration::from_micros(50);
+
+/// How what a round writes is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FlushKind {
+    /// The mapped window: the range of each file that was stored to.
+    RangeOfEachFile,
+    /// The direct window: one write that is durable itself, or several and one flush of the device for all of them.
+    OneForAll,
+    /// The direct window on a file system where a flush is each file's own.
+    EachFile,
+}
 
 /// Who waits for an offset to be durable.
-struct Waiting {
+pub(crate) struct Waiting {
     partition: Arc<PartitionState>,
     offset: u64,
     ticket: u64,
@@ -60,14 +69,21 @@ enum Wake {
 }
 
 #[derive(Default)]
-struct Role {
-    taken: bool,
-    waiting: Vec<Waiting>,
+pub(crate) struct Role {
+    pub(crate) taken: bool,
+    pub(crate) waiting: Vec<Waiting>,
     tickets: u64,
     /// Whom the last round has woken and who may come back.
     woken: usize,
     /// How long the last round took.
-    last_round: Duration,
+    pub(crate) last_round: Duration,
+}
+
+impl Role {
+    /// The partitions that somebody waits for.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<PartitionState>> {
+        self.waiting.iter().map(|waiting| &waiting.partition)
+    }
 }
 
 /// See the head of this file.
@@ -105,7 +121,7 @@ impl Committer {
         }
     }
 
-    fn role(&self) -> MutexGuard<'_, Role> {
+    pub(crate) fn role(&self) -> MutexGuard<'_, Role> {
         self.role.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,69 +129,29 @@ impl Committer {
     pub(crate) fn poison(&self) -> Option<DurableError> {
         self.poison.get().map(|(doing, source)| DurableError::Poisoned { doing, source: copy(source) })
     }
-}
 
-impl Core {
-    /// Waits until `offset` is durable; false if the time is over first.
-    pub(crate) fn wait_durable(
-        &self,
-        partition: &Arc<PartitionState>,
-        offset: u64,
-        timeout: Duration,
-    ) -> Result<bool, DurableError> {
-        let until = Instant::now().checked_add(timeout);
-        let covered = || partition.durable.offset() > offset;
-        let committer = &self.committer;
-        let mut ticket = None;
-        loop {
-            if covered() {
-                self.forget(ticket);
-                return Ok(true);
-            }
-            if let Some(error) = committer.poison() {
-                self.forget(ticket);
-                return Err(error);
-            }
-            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                self.forget(ticket);
-                return Ok(covered());
-            }
-            let mut role = committer.role();
-            if role.taken {
-                if ticket.is_none() {
-                    role.tickets += 1;
-                    ticket = Some(role.tickets);
-                    let wake = Wake::Thread(thread::current());
-                    let partition = Arc::clone(partition);
-                    let ticket = role.tickets;
-                    role.waiting.push(Waiting { partition, offset, ticket, wake });
-                    committer.came.notify_one();
-                }
-                drop(role);
-                // A mark that moved before the entry was made has not woken this thread.
-                if !covered() {
-                    thread::park_timeout(left);
-                }
-                continue;
-            }
-            role.taken = true;
-            if let Some(own) = ticket.take() {
-                role.waiting.retain(|waiting| waiting.ticket != own);
-            }
-            let role = self.linger(role);
-            drop(role);
-            let moved = self.round(Some(partition));
-            self.hand_over(true);
-            if !moved && !covered() && committer.poison.get().is_none() {
-                thread::sleep(OPEN_FRAME_PAUSE.min(left));
-            }
-        }
+    /// Whether a write or a flush has failed.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.get().is_some()
     }
 
-    /// Wakes `waker` once `offset` is durable. Returns the entry's ticket.
-    pub(crate) fn add_durable_waker(&self, partition: &Arc<PartitionState>, offset: u64, waker: &Waker) {
-        let mut role = self.committer.role();
+    /// Notes what failed; the first failure counts.
+    pub(crate) fn poison_with(&self, doing: &'static str, error: io::Error) {
+        let _ = self.poison.set((doing, error));
+    }
+
+    /// Puts the calling thread among those that wait. Returns the entry's ticket.
+    pub(crate) fn add_thread(&self, role: &mut Role, partition: &Arc<PartitionState>, offset: u64) -> u64 {
+        role.tickets += 1;
+        let wake = Wake::Thread(thread::current());
+        role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket: role.tickets, wake });
+        self.came.notify_one();
+        role.tickets
+    }
+
+    /// Wakes `waker` once `offset` is durable.
+    pub(crate) fn add_waker(&self, partition: &Arc<PartitionState>, offset: u64, waker: &Waker) {
+        let mut role = self.role();
         // One entry a task and offset: polled again, it has the newer waker.
         let known = role.waiting.iter_mut().find(|waiting| {
             waiting.offset == offset
@@ -189,17 +165,18 @@ impl Core {
             role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket, wake });
         }
         drop(role);
-        self.committer.signal.raise();
+        self.signal.raise();
     }
 
-    fn forget(&self, ticket: Option<u64>) {
+    /// Takes a waiting thread's entry back.
+    pub(crate) fn forget(&self, ticket: Option<u64>) {
         if let Some(own) = ticket {
-            self.committer.role().waiting.retain(|waiting| waiting.ticket != own);
+            self.role().waiting.retain(|waiting| waiting.ticket != own);
         }
     }
 
     /// Waits for those whom the last round woke, up to the time of one round.
-    fn linger<'a>(&'a self, mut role: MutexGuard<'a, Role>) -> MutexGuard<'a, Role> {
+    pub(crate) fn linger<'a>(&'a self, mut role: MutexGuard<'a, Role>) -> MutexGuard<'a, Role> {
         let until = Instant::now() + role.last_round.min(LINGER_MAX);
         // The thread that is about to commit is one of those who came back.
         while role.waiting.len() + 1 < role.woken {
@@ -207,18 +184,18 @@ impl Core {
             if left.is_zero() {
                 break;
             }
-            role = self.committer.came.wait_timeout(role, left).unwrap_or_else(PoisonError::into_inner).0;
+            role = self.came.wait_timeout(role, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         role
     }
 
     /// Gives the role up, wakes whom the marks cover, and one of the others, who takes it on.
-    fn hand_over(&self, own: bool) {
+    pub(crate) fn hand_over(&self, own: bool) {
         let mut covered = Vec::new();
-        let poisoned = self.committer.poison.get().is_some();
+        let poisoned = self.poison.get().is_some();
         let mut next = None;
         {
-            let mut role = self.committer.role();
+            let mut role = self.role();
             role.taken = false;
             let mut at = 0;
             while let Some(waiting) = role.waiting.get(at) {
@@ -235,7 +212,7 @@ impl Core {
                     Wake::Task(_) => None,
                 };
                 if next.is_none() {
-                    self.committer.signal.raise();
+                    self.signal.raise();
                 }
             }
         }
@@ -250,66 +227,20 @@ impl Core {
         }
     }
 
-    /// One round of the committer's own thread, if nobody else is at it.
-    pub(crate) fn commit_in_background(&self) {
-        {
-            let mut role = self.committer.role();
-            if role.taken {
-                return;
-            }
-            role.taken = true;
-        }
-        self.round(None);
-        self.hand_over(false);
-    }
-
     /// Whether tasks wait, for whom the committer's own thread must commit.
     pub(crate) fn tasks_wait(&self) -> bool {
-        self.committer.role().waiting.iter().any(|waiting| matches!(waiting.wake, Wake::Task(_)))
+        self.role().waiting.iter().any(|waiting| matches!(waiting.wake, Wake::Task(_)))
     }
 
-    /// One round: whether any mark moved. Only called by whoever has the role.
-    fn round(&self, asked_by: Option<&Arc<PartitionState>>) -> bool {
-        let committer = &self.committer;
-        if committer.poison.get().is_some() {
-            return false;
-        }
-        let begun = Instant::now();
-        let partitions = self.partitions_of_round(asked_by);
-        let done = self.flush(&partitions);
-        committer.role().last_round = begun.elapsed();
-        match done {
-            Ok(moved) => moved,
-            Err((doing, error)) => {
-                let _ = committer.poison.set((doing, error));
-                for partition in self.all_partitions() {
-                    partition.chain.close_for_good();
-                }
-                false
-            }
-        }
-    }
-
-    /// In the direct window a round serves every partition, since one flush does. In the mapped one it serves those that
-    /// are waited for, unless the log flushes by itself: a flush there stalls whoever appends.
-    fn partitions_of_round(&self, asked_by: Option<&Arc<PartitionState>>) -> Vec<Arc<PartitionState>> {
-        let everyone = self.options.flushes_by_itself();
-        if everyone {
-            return self.all_partitions().into_iter().filter(|partition| !partition.is_internal()).collect();
-        }
-        let mut partitions: Vec<Arc<PartitionState>> = asked_by.into_iter().cloned().collect();
-        for waiting in &self.committer.role().waiting {
-            if !partitions.iter().any(|partition| Arc::ptr_eq(partition, &waiting.partition)) {
-                partitions.push(Arc::clone(&waiting.partition));
-            }
-        }
-        partitions
-    }
-
-    fn flush(&self, partitions: &[Arc<PartitionState>]) -> Result<bool, (&'static str, io::Error)> {
+    /// Makes what is visible now durable in these partitions: whether there was anything.
+    pub(crate) fn flush(
+        &self,
+        partitions: &[Arc<PartitionState>],
+        now_ms: u64,
+    ) -> Result<bool, (&'static str, io::Error)> {
         let mut dirty: Vec<(&Arc<PartitionState>, Dirty)> = Vec::new();
         for partition in partitions {
-            if let Some(found) = partition.collect(self.clock.now_ms()).map_err(|error| ("map a segment", error))? {
+            if let Some(found) = partition.collect(now_ms).map_err(|error| ("map a segment", error))? {
                 dirty.push((partition, found));
             }
         }
@@ -323,12 +254,11 @@ impl Core {
             }
         }
         let extents: Vec<&Extent> = dirty.iter().flat_map(|(_, dirty)| &dirty.extents).collect();
-        let committer = &self.committer;
         let flushes = self.write_and_flush(&extents)?;
-        committer.rounds.fetch_add(1, Ordering::Relaxed);
-        committer.flushes.fetch_add(flushes, Ordering::Relaxed);
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        self.flushes.fetch_add(flushes, Ordering::Relaxed);
         let bytes: usize = extents.iter().map(|extent| extent.to - extent.from).sum();
-        committer.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         for (partition, Dirty { end, .. }) in &dirty {
             partition.durable.advance(*end);
         }
@@ -361,7 +291,7 @@ impl Core {
             }
             file.sync_data().map_err(|error| ("flush a segment", error))?;
             flushes += 1;
-            if self.committer.one_flush_serves_all {
+            if self.one_flush_serves_all {
                 break;
             }
             flushed.push(&extent.segment);
@@ -371,7 +301,7 @@ impl Core {
 
     /// Writes several extents, at once where there is a ring. What a write left undone is written one by one.
     fn write_several(&self, direct: &[(&Extent, &File)]) -> io::Result<()> {
-        let mut ring = self.committer.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = vec![0; direct.len()];
         if let Some(ring) = ring.as_mut() {
             let writes: Vec<Write<'_>> = direct
@@ -394,15 +324,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    /// How rounds make what they write durable.
-    pub(crate) fn flush_kind(&self) -> FlushKind {
-        match (self.options.window, self.committer.one_flush_serves_all) {
-            (crate::options::Window::Mapped, _) => FlushKind::RangeOfEachFile,
-            (crate::options::Window::Direct, true) => FlushKind::OneForAll,
-            (crate::options::Window::Direct, false) => FlushKind::EachFile,
-        }
     }
 }
 

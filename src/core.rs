@@ -19,6 +19,7 @@ use crate::{
     partition::{PartitionState, append::Supply},
     registry::Registry,
     segment::tail::Tail,
+    signal::Signal,
     sync::Backoff,
     wake::Waiters,
 };
@@ -28,7 +29,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::{Builder, JoinHandle},
@@ -37,28 +38,6 @@ use std::{
 
 /// How often upkeep looks at every partition, asked or not: for what only time brings about.
 const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
-
-/// A flag that a thread sleeps on.
-#[derive(Default)]
-pub(crate) struct Signal {
-    raised: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Signal {
-    pub(crate) fn raise(&self) {
-        *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_one();
-    }
-
-    /// Sleeps until the flag is raised or the time is over, and lowers it.
-    pub(crate) fn wait(&self, timeout: Duration) {
-        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut raised, _) =
-            self.changed.wait_timeout_while(raised, timeout, |raised| !*raised).unwrap_or_else(PoisonError::into_inner);
-        *raised = false;
-    }
-}
 
 /// The partitions of a log.
 #[derive(Default)]
@@ -274,7 +253,7 @@ fn run_committer(core: &Core) {
         core.committer.signal.wait(pause);
         let due = interval.is_some_and(|interval| last.elapsed() >= interval)
             || bytes.is_some_and(|most| core.all_partitions().iter().any(|partition| partition.dirty_bytes() >= most));
-        if due || core.tasks_wait() {
+        if due || core.committer.tasks_wait() {
             core.commit_in_background();
             last = Instant::now();
         }

@@ -12,6 +12,8 @@ mod appender;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
+mod commit;
+#[cfg(not(loom))]
 mod committer;
 #[cfg(not(loom))]
 mod core;
@@ -43,6 +45,8 @@ mod segment;
 #[cfg(not(loom))]
 mod session;
 #[cfg(not(loom))]
+mod signal;
+#[cfg(not(loom))]
 mod slice;
 #[cfg(not(loom))]
 mod stats;
@@ -58,6 +62,7 @@ pub use crate::ids::{Mode, Offsets, ProducerId, Stamp};
 pub use crate::{
     answer::Answer,
     appender::Appender,
+    committer::FlushKind,
     error::{AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError},
     log::{Log, Partition},
     options::{Options, Window},
@@ -65,5 +70,5 @@ pub use crate::{
     registry::{Numbering, ProducerInfo, Registration},
     session::{LastAppend, Session},
     slice::Slice,
-    stats::{FlushKind, FlushStats, LogStats, PartitionStats},
+    stats::{FlushStats, LogStats, PartitionStats},
 };

@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     committer::{Committer, one_flush_serves_all},
-    core::{Core, Handle, Partitions, Signal, Source},
+    core::{Core, Handle, Partitions, Source},
     directory::{PARTITIONS, create_partition, identify, list_partitions, lock, make_directory, refuse_a_stranger},
     error::{AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, io_at},
     format::files::Identity,
@@ -18,6 +18,7 @@ use crate::{
     producers::restore,
     raw::table::Table,
     registry::{Numbering, PRODUCERS, ProducerInfo, Registration, Registry},
+    signal::Signal,
     wake::Waiters,
 };
 use std::{

@@ -1,6 +1,7 @@
 //! What a log and its partitions are doing, as plain numbers.
 
 use crate::{
+    committer::FlushKind,
     log::{Log, Partition},
     partition::PartitionState,
 };
@@ -42,18 +43,6 @@ pub struct PartitionStats {
     pub appenders: u64,
     /// Position of the oldest frame that is claimed and not published, if there is one: what is behind it is not visible.
     pub oldest_open_frame: Option<u64>,
-}
-
-/// How what a round writes is made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FlushKind {
-    /// The mapped window: the range of each file that was stored to.
-    RangeOfEachFile,
-    /// The direct window: one write that is durable itself, or several and one flush of the device for all of them.
-    OneForAll,
-    /// The direct window on a file system where a flush is each file's own.
-    EachFile,
 }
 
 /// Numbers of the committer. Counts are since the log was opened.

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -156,7 +156,7 @@ fn a_group_is_acknowledged_each_for_itself() {
         }
         let stats = log.stats();
         assert!(!stats.flush.poisoned && stats.flush.rounds > 0);
-        assert_eq!(stats.flush.io_uring && !io_uring, false, "what was forbidden is not used");
+        assert!(io_uring || !stats.flush.io_uring, "what was forbidden is not used");
         assert_ne!(stats.flush.kind, FlushKind::RangeOfEachFile);
         let killed = dir.path().join("killed");
         copy(&dir.path().join("log"), &killed);
@@ -186,7 +186,7 @@ fn a_task_is_woken_when_its_record_is_durable() {
         let waker = Waker::from(Arc::clone(&flag));
         let mut context = Context::from_waker(&waker);
         let mut looks = 0;
-        while let Poll::Pending = events.poll_durable(offset, &mut context).map(|done| done.expect("flushed")) {
+        while events.poll_durable(offset, &mut context).map(|done| done.expect("flushed")).is_pending() {
             while !flag.0.swap(false, Ordering::AcqRel) {
                 thread::sleep(Duration::from_millis(1));
                 looks += 1;

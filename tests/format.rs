@@ -1,9 +1,9 @@
 //! Logs of version 1 of the format, as they were once written: this build must read them to the last record, and go on in
 //! them. `src/tests/golden.rs` proves the other direction. `ONCELOG_BLESS=1` writes them anew.
 
-mod logs;
 #[path = "golden/hex.rs"]
 mod hex;
+mod logs;
 
 use logs::{directory, eventually, killed, open, small};
 use oncelog::{Answer, Log, Mode, Numbering, Stamp};
@@ -63,7 +63,8 @@ fn read_log(log: &Log) -> String {
     let mut text = String::new();
     for name in log.partition_names() {
         let partition = log.partition(&name).expect("a partition");
-        writeln!(text, "partition {name}: offsets {} to {}", partition.start_offset(), partition.end_offset()).expect("text");
+        writeln!(text, "partition {name}: offsets {} to {}", partition.start_offset(), partition.end_offset())
+            .expect("text");
         let mut reader = partition.read_from(partition.start_offset()).expect("a reader");
         while let Some(record) = reader.next().expect("a record") {
             write!(text, "{} at {}", record.offset(), record.timestamp_ms()).expect("text");
@@ -161,7 +162,8 @@ fn a_log_that_was_killed_is_read_to_the_last_record() {
         let directory = directory();
         let log = open(directory.path(), &small());
         write_log(&log);
-        let names = ["orders/0000000000000002.seg", "an.other_one-2/0000000000000001.seg", "__producers/0000000000000001.seg"];
+        let names =
+            ["orders/0000000000000002.seg", "an.other_one-2/0000000000000001.seg", "__producers/0000000000000001.seg"];
         let partitions = directory.path().join("partitions");
         eventually("the segments have their names", || names.iter().all(|name| partitions.join(name).exists()));
         bless("killed", killed(directory.path()).path());

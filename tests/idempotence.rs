@@ -333,8 +333,8 @@ fn two_threads_that_send_the_same_append_once_and_hear_the_same_offset() {
         offsets
     };
     let (one, other) = thread::scope(|scope| {
-        let one = scope.spawn(&send);
-        let other = scope.spawn(&send);
+        let one = scope.spawn(send);
+        let other = scope.spawn(send);
         (one.join().expect("no panic"), other.join().expect("no panic"))
     });
     for (sequence, (one, other)) in one.iter().zip(&other).enumerate() {

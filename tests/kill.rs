@@ -74,7 +74,7 @@ fn run_session(log: &Log, partition: &Partition, writer: u64) {
             _ => session.append(partition, next, &payload(writer, next)).expect("answered"),
         };
         assert!(appended(answer), "{answer:?}");
-        next += if next % 5 == 0 { 3 } else { 1 };
+        next += if next.is_multiple_of(5) { 3 } else { 1 };
         let again = session.append(partition, next - 1, &payload(writer, next - 1)).expect("answered");
         assert!(matches!(again, Answer::Duplicate { .. }), "{again:?}");
     }

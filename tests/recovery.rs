@@ -4,37 +4,11 @@
 mod logs;
 
 use logs::{
-    Seen, all, append_many, copy_of, eventually, file, flip, fresh, fresh_with, killed, open, payload_of, payloads,
-    reopened, segment_file, small, try_open,
+    all, append_many, copy_of, eventually, file, frame, fresh, killed, open, payloads, reopened, segment_file, small,
+    state, state_in,
 };
-use oncelog::{Answer, Log, OpenError, Options, Partition, ProducerInfo, Stamp};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-/// All that a reopening has to bring back.
-#[derive(Debug, PartialEq)]
-struct State {
-    records: Vec<Seen>,
-    start: u64,
-    end: u64,
-    producers: Vec<ProducerInfo>,
-}
-
-fn state(log: &Log, partition: &Partition) -> State {
-    State {
-        records: all(partition),
-        start: partition.start_offset(),
-        end: partition.end_offset(),
-        producers: log.producers(),
-    }
-}
-
-fn state_in(directory: &Path, options: &Options) -> State {
-    let log = open(directory, options);
-    state(&log, &log.partition("orders").expect("the partition"))
-}
+use oncelog::{Answer, Log, Partition, Stamp};
+use std::{fs, path::Path};
 
 /// A log with every kind of frame in it, the last ones within one segment.
 fn eventful(log: &Log, partition: &Partition) {
@@ -85,11 +59,6 @@ fn a_segment_of_an_earlier_life_never_changes() {
     for (number, bytes) in (1..).zip(bytes) {
         assert!(fs::read(segment_file(copy.path(), number)).expect("it is kept") == bytes, "segment {number}");
     }
-}
-
-/// Bytes of a frame by its parts; see the drawing in `src/format/frame.rs`.
-const fn frame(body: usize, producer: bool) -> usize {
-    (32 + if producer { 40 } else { 0 } + body).next_multiple_of(8)
 }
 
 /// Scenario 18: a log whose process was killed while it wrote. Its last frames lie behind each other at the end of what is
@@ -212,99 +181,6 @@ fn an_unfinished_frame_and_what_follows_it_leave_no_trace() {
     assert_eq!(state_in(again.path(), &small()).records.len(), 10);
 }
 
-fn with_snapshots() -> Options {
-    small().snapshot_bytes(logs::SMALL)
-}
-
-/// A log with several snapshots and frames behind the newest one, as a kill leaves it; and its state.
-fn with_snapshots_killed() -> (tempfile::TempDir, State) {
-    let (directory, log, partition) = fresh_with(&with_snapshots());
-    let other = log.register("by id").expect("registered");
-    let mut appender = partition.appender().expect("an appender");
-    for round in 0..4 {
-        let before = partition.stats().snapshots;
-        let mut session = log.session("writer").expect("a session");
-        append_many(&mut session, &partition, round * 1_000..(round + 1) * 1_000);
-        let stamp = Stamp { producer: other.id, epoch: other.epoch, sequence: round };
-        assert!(appender.append_by_id(stamp, b"beside").expect("answered").is_stored());
-        eventually("the segment that is full is in a snapshot", || partition.stats().snapshots > before);
-    }
-    append_many(&mut log.session("writer").expect("a session"), &partition, 4_000..4_010);
-    let copy = killed(directory.path());
-    let before = state(&log, &partition);
-    (copy, before)
-}
-
-fn snapshots_in(partition: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(partition).expect("listed").map(|entry| entry.expect("listed").path());
-    let mut snapshots: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "snapshot")).collect();
-    snapshots.sort();
-    snapshots
-}
-
-/// Scenario 19.
-#[test]
-fn a_damaged_snapshot_costs_a_longer_replay_and_nothing_else() {
-    let (directory, before) = with_snapshots_killed();
-    let snapshots = snapshots_in(&file(directory.path(), ""));
-    assert!(snapshots.len() >= 3, "{snapshots:?}");
-    let newest = fs::read(snapshots.last().expect("the newest")).expect("readable");
-    let mut damaged = vec![("empty".to_owned(), Vec::new()), ("of another version".to_owned(), newest.clone())];
-    damaged[1].1[8] = 2;
-    for cut in (1..newest.len()).step_by(23) {
-        damaged.push((format!("cut to {cut} bytes"), newest[..cut].to_vec()));
-    }
-    for at in (0..newest.len()).step_by(7) {
-        damaged.push((format!("byte {at} changed"), newest.clone()));
-        damaged.last_mut().expect("just pushed").1[at] ^= 0x40;
-    }
-    damaged.push(("longer than it is".to_owned(), [newest.as_slice(), &[0; 48]].concat()));
-    for (what, bytes) in damaged {
-        let copy = copy_of(directory.path());
-        let snapshots = snapshots_in(&file(copy.path(), ""));
-        fs::write(snapshots.last().expect("the newest"), &bytes).expect("written");
-        assert_eq!(state_in(copy.path(), &with_snapshots()), before, "the newest snapshot is {what}");
-    }
-    // All of them, and none at all.
-    for damage in [|path: &Path| flip(path, 20), |path: &Path| fs::remove_file(path).expect("removed")] {
-        let copy = copy_of(directory.path());
-        for snapshot in snapshots_in(&file(copy.path(), "")) {
-            damage(&snapshot);
-        }
-        assert_eq!(state_in(copy.path(), &with_snapshots()), before);
-    }
-}
-
-/// Scenario 19, where retention has dropped what is in a snapshot, in a partition and in the log's own one, which keeps
-/// nothing but its snapshots: one of them may still be damaged.
-#[test]
-fn a_damaged_snapshot_costs_nothing_where_segments_were_dropped() {
-    let options = with_snapshots().retention_bytes(Some(0));
-    let (directory, mut log, mut partition) = fresh_with(&options);
-    for round in 0..3 {
-        append_many(&mut log.session(&format!("producer {round}")).expect("a session"), &partition, 0..3_000);
-        drop(partition);
-        (log, partition) = reopened(directory.path(), log, &options);
-    }
-    append_many(&mut log.session("producer 3").expect("a session"), &partition, 0..3);
-    let own = directory.path().join("partitions").join("__producers");
-    eventually("what is in the snapshots is dropped", || {
-        let first = fs::read_dir(&own)
-            .expect("listed")
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".seg")?.parse().ok());
-        partition.start_offset() > 3_000 && first.min() > Some(1_u64)
-    });
-    let producers = log.producers();
-    for partition in ["orders", "__producers"] {
-        let copy = killed(directory.path());
-        let snapshots = snapshots_in(&copy.path().join("partitions").join(partition));
-        flip(snapshots.last().expect("a snapshot"), 30);
-        let log = try_open(copy.path(), &options).unwrap_or_else(|error| panic!("{partition}: {error}"));
-        assert_eq!(log.producers(), producers, "{partition}");
-    }
-}
-
 /// Files of segments that were prepared and not begun, of every state of preparation, and what other work has left.
 #[test]
 fn files_left_behind_are_removed_and_harm_nothing() {
@@ -340,69 +216,6 @@ fn a_segment_that_was_begun_and_not_yet_renamed_counts() {
     let open = (1..).take_while(|number| segment_file(copy.path(), *number).exists()).last().expect("segments");
     fs::rename(segment_file(copy.path(), open), file(copy.path(), &format!("{open:016}.ready"))).expect("renamed");
     assert_eq!(state_in(copy.path(), &small()), before);
-}
-
-/// Damage is not taken for the end where something says that what is damaged was durable: a seal, or a MARK frame. Opening
-/// refuses then, and says where.
-#[test]
-fn damage_below_what_was_durable_is_refused_with_its_file_and_position() {
-    for sealed in [true, false] {
-        let (directory, log, partition) = fresh();
-        let mut session = log.session("writer").expect("a session");
-        append_many(&mut session, &partition, 0..100);
-        partition.flush().expect("flushed");
-        append_many(&mut session, &partition, 100..if sealed { 1_500 } else { 110 });
-        partition.flush().expect("flushed");
-        eventually("the first segment has its name, or its seal", || {
-            let bytes = fs::read(segment_file(directory.path(), 1)).unwrap_or_default();
-            bytes.len() > 4096 && (!sealed || bytes[512..1088].iter().any(|byte| *byte != 0))
-        });
-        let copy = killed(directory.path());
-        // Publication word, checksum, header, producer's part and body of the third frame behind the START frame.
-        let third = 4096 + 56 + 2 * frame(payload_of(0).len(), true);
-        for at in [0, 7, 8, 16, 20, 32, 40, 64, 72] {
-            let damaged = copy_of(copy.path());
-            flip(&segment_file(damaged.path(), 1), third + at);
-            let segments = || {
-                let mut files = logs::files(&file(damaged.path(), ""));
-                files.retain(|path, _| path.extension().is_some_and(|suffix| suffix == "seg"));
-                files
-            };
-            let before = segments();
-            let error = try_open(damaged.path(), &small()).map(|_| ()).expect_err("it is damaged");
-            let OpenError::Corrupt { path, at: found, .. } = &error else { panic!("{error}") };
-            assert_eq!((path, *found), (&segment_file(damaged.path(), 1), third as u64), "byte {at}");
-            let text = error.to_string();
-            assert!(text.contains("0000000000000001.seg") && text.contains(&third.to_string()), "{text}");
-            assert!(segments() == before, "what was stored is as it was");
-        }
-    }
-}
-
-/// Where nothing says so, a frame that does not hold is where a power cut has ended the partition, sealed or not.
-#[test]
-fn damage_above_what_was_durable_is_the_end() {
-    for sealed in [true, false] {
-        let (directory, log, partition) = fresh();
-        let mut session = log.session("writer").expect("a session");
-        append_many(&mut session, &partition, 0..100);
-        partition.flush().expect("flushed");
-        append_many(&mut session, &partition, 100..if sealed { 1_500 } else { 110 });
-        eventually("the first segment has its name, or its seal", || {
-            let bytes = fs::read(segment_file(directory.path(), 1)).unwrap_or_default();
-            bytes.len() > 4096 && (!sealed || bytes[512..1088].iter().any(|byte| *byte != 0))
-        });
-        let copy = killed(directory.path());
-        let sizes = (0..105).map(|sequence| frame(payload_of(sequence).len(), true));
-        flip(&segment_file(copy.path(), 1), 4096 + 56 + sizes.sum::<usize>() + 75);
-        let log = open(copy.path(), &small());
-        let partition = log.partition("orders").expect("the partition");
-        assert_eq!(payloads(&partition), (0..105).map(payload_of).collect::<Vec<_>>());
-        append_many(&mut log.session("writer").expect("a session"), &partition, 105..1_500);
-        drop(partition);
-        let (_log, partition) = reopened(copy.path(), log, &small());
-        assert_eq!(payloads(&partition), (0..1_500).map(payload_of).collect::<Vec<_>>());
-    }
 }
 
 /// A segment is begun, and the thread that was to write its START frame is killed, while others fill it and go on. It

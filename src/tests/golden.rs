@@ -211,8 +211,15 @@ fn a_golden_segment_is_read_as_what_it_is() {
 fn seals_are_written_as_they_always_were() {
     let mut bytes = Vec::new();
     for (generation, reason) in [(1, SealReason::Full), (2, SealReason::Closed), (3, SealReason::Recovered)] {
-        let seal =
-            Seal { generation, end_units: 600, records: 3, base_offset: 1_000, latest_ms: PREPARED_MS, durable: 77, reason };
+        let seal = Seal {
+            generation,
+            end_units: 600,
+            records: 3,
+            base_offset: 1_000,
+            latest_ms: PREPARED_MS,
+            durable: 77,
+            reason,
+        };
         bytes.extend(seal.encode(header().salt));
     }
     check("seals.hex", &bytes);

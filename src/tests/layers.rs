@@ -9,7 +9,7 @@ use std::{
 /// The modules, lowest first: one may use those of the lines above its own, and none else. So each can be read, and
 /// tested, with nothing in mind but what stands above it here.
 const LAYERS: &[&[&str]] = &[
-    &["sync", "ids"],
+    &["sync", "signal", "ids"],
     &["raw", "format"],
     &["names", "error", "answer"],
     &["options"],
@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["partition"],
     &["clock", "wake", "slice", "registry", "directory", "committer"],
     &["core"],
-    &["producers"],
+    &["producers", "commit"],
     &["log"],
     &["appender", "reader", "stats", "durable"],
     &["session"],

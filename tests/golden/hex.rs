@@ -17,7 +17,8 @@ pub fn dump(bytes: &[u8]) -> String {
 /// The bytes that `dump` made the text of.
 pub fn undump(text: &str) -> Vec<u8> {
     let number = |hex: &str| usize::from_str_radix(hex, 16).expect("a number");
-    let length = text.trim_end().lines().next_back().and_then(|line| line.strip_suffix('.')).expect("a length at the end");
+    let length =
+        text.trim_end().lines().next_back().and_then(|line| line.strip_suffix('.')).expect("a length at the end");
     let mut bytes = vec![0; number(length)];
     for (at, line) in text.lines().filter_map(|line| line.split_once(": ")) {
         for (byte, hex) in bytes[number(at)..].iter_mut().zip(line.split(' ')) {

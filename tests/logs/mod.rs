@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use oncelog::{Answer, FetchError, Log, OpenError, Options, Partition, Reader, Session, Stamp};
+use oncelog::{Answer, FetchError, Log, OpenError, Options, Partition, ProducerInfo, Reader, Session, Stamp};
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -183,4 +183,33 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain for this: {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// All that a reopening has to bring back.
+#[derive(Debug, PartialEq)]
+pub struct State {
+    pub records: Vec<Seen>,
+    pub start: u64,
+    pub end: u64,
+    pub producers: Vec<ProducerInfo>,
+}
+
+pub fn state(log: &Log, partition: &Partition) -> State {
+    State {
+        records: all(partition),
+        start: partition.start_offset(),
+        end: partition.end_offset(),
+        producers: log.producers(),
+    }
+}
+
+/// The state of the log in a directory, opened for it.
+pub fn state_in(directory: &Path, options: &Options) -> State {
+    let log = open(directory, options);
+    state(&log, &log.partition("orders").expect("the partition"))
+}
+
+/// Bytes of a frame by its parts; see the drawing in `src/format/frame.rs`.
+pub const fn frame(body: usize, producer: bool) -> usize {
+    (32 + if producer { 40 } else { 0 } + body).next_multiple_of(8)
 }

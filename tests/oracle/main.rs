@@ -3,229 +3,28 @@
 //!
 //! `ONCELOG_TEST_SECONDS` says for how long to try, 4 by default; `ONCELOG_TEST_SEED` tries what a failure has printed.
 
-#![cfg(not(loom))]
-
+#[path = "../logs/mod.rs"]
 mod logs;
+mod model;
+mod ops;
 
 use logs::{directory, killed, open, rest, small};
+use model::{Expected, NAMES, Oracle, PARTITIONS, Producer};
 use oncelog::{
     Answer, AppendError, Appender, FillError, Log, Mode, Numbering, Options, Partition, ProducerId, Session, Stamp,
 };
+use ops::{From, Op, Outcome, bytes_of, ops};
 use proptest::{
-    collection::vec,
-    prelude::{Just, Strategy, any, prop_oneof},
+    strategy::Strategy,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use std::{
-    collections::BTreeMap,
     env,
     hash::{BuildHasher, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-const PARTITIONS: [&str; 2] = ["orders", "others"];
-const NAMES: [&str; 3] = ["a", "b", "c"];
-
-/// Which sequence a producer's append carries, from the one that comes next.
-#[derive(Clone, Copy, Debug)]
-enum From {
-    Next,
-    /// So many before it: a retry, or an overlap if there are more records.
-    Before(u8),
-    After(u8),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    Filled,
-    Refused,
-    Panicked,
-}
-
-/// An operation. Numbers are taken modulo what there is; a payload is told by one byte.
-#[derive(Clone, Debug)]
-enum Op {
-    Append {
-        partition: u8,
-        payload: u8,
-    },
-    AppendBatch {
-        partition: u8,
-        payloads: Vec<u8>,
-    },
-    Fill {
-        partition: u8,
-        payload: u8,
-        outcome: Outcome,
-    },
-    /// By a session that was opened before, fenced since or not. What is sent again is what was stored, unless `other`.
-    Session {
-        session: u8,
-        partition: u8,
-        from: From,
-        payloads: Vec<u8>,
-        other: bool,
-    },
-    SessionFill {
-        session: u8,
-        partition: u8,
-        from: From,
-        payload: u8,
-        outcome: Outcome,
-    },
-    /// Under an id that was given before, live or closed; the epoch is the present one, and so much.
-    ById {
-        id: u8,
-        epoch: i8,
-        partition: u8,
-        from: From,
-        payloads: Vec<u8>,
-        other: bool,
-    },
-    OpenSession {
-        name: u8,
-    },
-    Register {
-        name: u8,
-        restart: bool,
-    },
-    Close {
-        name: u8,
-    },
-    Read {
-        partition: u8,
-        from: u8,
-    },
-    Reopen,
-    Kill,
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let from = || prop_oneof![5 => Just(From::Next), 4 => (1..90_u8).prop_map(From::Before), 1 => (1..4_u8).prop_map(From::After)];
-    let outcome = || prop_oneof![4 => Just(Outcome::Filled), 1 => Just(Outcome::Refused), 1 => Just(Outcome::Panicked)];
-    let payloads = || prop_oneof![3 => vec(any::<u8>(), 1), 2 => vec(any::<u8>(), 1..12)];
-    let other = || prop_oneof![5 => Just(false), 1 => Just(true)];
-    let epoch = prop_oneof![8 => Just(0), 1 => -2..0_i8, 1 => 1..3_i8];
-    let op = prop_oneof![
-        4 => (any::<u8>(), any::<u8>()).prop_map(|(partition, payload)| Op::Append { partition, payload }),
-        3 => (any::<u8>(), payloads()).prop_map(|(partition, payloads)| Op::AppendBatch { partition, payloads }),
-        2 => (any::<u8>(), any::<u8>(), outcome())
-            .prop_map(|(partition, payload, outcome)| Op::Fill { partition, payload, outcome }),
-        16 => (any::<u8>(), any::<u8>(), from(), payloads(), other())
-            .prop_map(|(session, partition, from, payloads, other)| Op::Session { session, partition, from, payloads, other }),
-        4 => (any::<u8>(), any::<u8>(), from(), any::<u8>(), outcome()).prop_map(
-            |(session, partition, from, payload, outcome)| Op::SessionFill { session, partition, from, payload, outcome }
-        ),
-        16 => (any::<u8>(), epoch, any::<u8>(), from(), payloads(), other())
-            .prop_map(|(id, epoch, partition, from, payloads, other)| Op::ById { id, epoch, partition, from, payloads, other }),
-        3 => any::<u8>().prop_map(|name| Op::OpenSession { name }),
-        3 => (any::<u8>(), other()).prop_map(|(name, restart)| Op::Register { name, restart }),
-        1 => any::<u8>().prop_map(|name| Op::Close { name }),
-        4 => (any::<u8>(), any::<u8>()).prop_map(|(partition, from)| Op::Read { partition, from }),
-        1 => Just(Op::Reopen),
-        1 => Just(Op::Kill),
-    ];
-    vec(op, 1..150)
-}
-
-/// The bytes that a payload's number stands for: some empty, some of a few kilobytes.
-fn bytes_of(payload: u8) -> Vec<u8> {
-    vec![payload; usize::from(payload) * usize::from(payload) / 20]
-}
-
-/// What the oracle knows of a live producer.
-struct Producer {
-    id: ProducerId,
-    epoch: u32,
-    mode: Mode,
-    /// By partition and sequence: the record's offset.
-    offsets: [Vec<u64>; PARTITIONS.len()],
-}
-
-/// A record; none where an offset was given up.
-type Stored = Option<(Vec<u8>, Option<Stamp>)>;
-
-#[derive(Default)]
-struct Oracle {
-    /// By offset.
-    records: [Vec<Stored>; PARTITIONS.len()],
-    producers: BTreeMap<&'static str, Producer>,
-    /// Every id that was ever given.
-    ids: Vec<ProducerId>,
-}
-
-/// What an append is answered with, as far as the two modes agree.
-#[derive(Debug, PartialEq)]
-enum Expected {
-    Answer(Answer),
-    WrongMode,
-}
-
-impl Oracle {
-    fn live(&mut self, id: ProducerId) -> Option<&mut Producer> {
-        self.producers.values_mut().find(|producer| producer.id == id)
-    }
-
-    /// The answer to an append of these bytes, which it stores if they are to be appended. None stands for bytes that are
-    /// not compared.
-    fn append(&mut self, stamp: Stamp, mode: Mode, partition: usize, bytes: &[Option<Vec<u8>>]) -> Expected {
-        let end = self.records[partition].len() as u64;
-        let Some(at) = self.producers.values_mut().find(|producer| producer.id == stamp.producer) else {
-            return Expected::Answer(Answer::UnknownProducer);
-        };
-        if mode == Mode::ById && at.mode != mode {
-            return Expected::WrongMode;
-        }
-        if stamp.epoch > at.epoch {
-            return Expected::Answer(Answer::EpochNotIssued { current: at.epoch });
-        }
-        if (stamp.epoch, mode) != (at.epoch, at.mode) {
-            return Expected::Answer(Answer::Fenced { epoch: at.epoch });
-        }
-        let offsets = &mut at.offsets[partition];
-        let expected = offsets.len() as u64;
-        let behind = stamp.sequence + bytes.len() as u64;
-        Expected::Answer(if stamp.sequence > expected {
-            Answer::OutOfOrder { expected }
-        } else if stamp.sequence == expected {
-            for (bytes, offset) in bytes.iter().zip(end..) {
-                let sequence = offsets.len() as u64;
-                offsets.push(offset);
-                let bytes = bytes.clone().expect("what is appended has bytes");
-                self.records[partition].push(Some((bytes, Some(Stamp { sequence, ..stamp }))));
-            }
-            Answer::Appended { first: end, last: end + bytes.len() as u64 - 1 }
-        } else if behind > expected {
-            Answer::Overlap { expected }
-        } else {
-            let offsets = &offsets[stamp.sequence as usize..behind as usize];
-            let same = offsets.iter().zip(bytes).all(|(offset, bytes)| {
-                let stored = self.records[partition][*offset as usize].as_ref();
-                bytes.is_none() || stored.map(|stored| &stored.0) == bytes.as_ref()
-            });
-            match same {
-                true => Answer::Duplicate { first: offsets[0], last: offsets[offsets.len() - 1] },
-                false => Answer::SequenceReused { expected },
-            }
-        })
-    }
-
-    /// The bytes to send: what is stored under these sequences, and for new ones what the payloads say.
-    fn bytes(&mut self, id: ProducerId, partition: usize, sequence: u64, payloads: &[u8], other: bool) -> Vec<Vec<u8>> {
-        let offsets = self.live(id).map(|producer| producer.offsets[partition].clone()).unwrap_or_default();
-        let stored = |sequence: u64| {
-            let offset = offsets.get(usize::try_from(sequence).ok()?)?;
-            self.records[partition][*offset as usize].as_ref().map(|stored| stored.0.clone())
-        };
-        let sent = payloads.iter().zip(sequence..).map(|(payload, sequence)| match stored(sequence) {
-            Some(bytes) if !other => bytes,
-            _ => bytes_of(*payload),
-        });
-        sent.collect()
-    }
-}
 
 struct Held {
     session: Session,

@@ -1,0 +1,121 @@
+//! The committer's role, as a log's threads take it: one that waits for its own record, or the log's own thread for tasks
+//! that wait and for what nobody waits for.
+
+use crate::{committer::FlushKind, core::Core, error::DurableError, options::Window, partition::PartitionState};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Pause of a committer that finds nothing to write while somebody waits: a frame before the one waited for is open.
+const OPEN_FRAME_PAUSE: Duration = Duration::from_micros(50);
+
+impl Core {
+    /// Waits until `offset` is durable; false if the time is over first.
+    pub(crate) fn wait_durable(
+        &self,
+        partition: &Arc<PartitionState>,
+        offset: u64,
+        timeout: Duration,
+    ) -> Result<bool, DurableError> {
+        let until = Instant::now().checked_add(timeout);
+        let covered = || partition.durable.offset() > offset;
+        let committer = &self.committer;
+        let mut ticket = None;
+        loop {
+            if covered() {
+                committer.forget(ticket);
+                return Ok(true);
+            }
+            if let Some(error) = committer.poison() {
+                committer.forget(ticket);
+                return Err(error);
+            }
+            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                committer.forget(ticket);
+                return Ok(covered());
+            }
+            let mut role = committer.role();
+            if role.taken {
+                ticket.get_or_insert_with(|| committer.add_thread(&mut role, partition, offset));
+                drop(role);
+                // A mark that moved before the entry was made has not woken this thread.
+                if !covered() {
+                    thread::park_timeout(left);
+                }
+                continue;
+            }
+            role.taken = true;
+            drop(role);
+            committer.forget(ticket.take());
+            drop(committer.linger(committer.role()));
+            let moved = self.round(Some(partition));
+            committer.hand_over(true);
+            if !moved && !covered() && !committer.is_poisoned() {
+                thread::sleep(OPEN_FRAME_PAUSE.min(left));
+            }
+        }
+    }
+
+    /// One round of the committer's own thread, if nobody else is at it.
+    pub(crate) fn commit_in_background(&self) {
+        {
+            let mut role = self.committer.role();
+            if role.taken {
+                return;
+            }
+            role.taken = true;
+        }
+        self.round(None);
+        self.committer.hand_over(false);
+    }
+
+    /// One round: whether any mark moved. Only called by whoever has the role.
+    fn round(&self, asked_by: Option<&Arc<PartitionState>>) -> bool {
+        let committer = &self.committer;
+        if committer.is_poisoned() {
+            return false;
+        }
+        let begun = Instant::now();
+        let partitions = self.partitions_of_round(asked_by);
+        let done = committer.flush(&partitions, self.clock.now_ms());
+        committer.role().last_round = begun.elapsed();
+        match done {
+            Ok(moved) => moved,
+            Err((doing, error)) => {
+                committer.poison_with(doing, error);
+                for partition in self.all_partitions() {
+                    partition.chain.close_for_good();
+                }
+                false
+            }
+        }
+    }
+
+    /// In the direct window a round serves every partition, since one flush does. In the mapped one it serves those that
+    /// are waited for, unless the log flushes by itself: a flush there stalls whoever appends.
+    fn partitions_of_round(&self, asked_by: Option<&Arc<PartitionState>>) -> Vec<Arc<PartitionState>> {
+        let everyone = self.options.flushes_by_itself();
+        if everyone {
+            return self.all_partitions().into_iter().filter(|partition| !partition.is_internal()).collect();
+        }
+        let mut partitions: Vec<Arc<PartitionState>> = asked_by.into_iter().cloned().collect();
+        for waited in self.committer.role().partitions() {
+            if !partitions.iter().any(|partition| Arc::ptr_eq(partition, waited)) {
+                partitions.push(Arc::clone(waited));
+            }
+        }
+        partitions
+    }
+
+    /// How rounds make what they write durable.
+    pub(crate) fn flush_kind(&self) -> FlushKind {
+        match (self.options.window, self.committer.one_flush_serves_all) {
+            (Window::Mapped, _) => FlushKind::RangeOfEachFile,
+            (Window::Direct, true) => FlushKind::OneForAll,
+            (Window::Direct, false) => FlushKind::EachFile,
+        }
+    }
+}
