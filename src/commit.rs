@@ -25,32 +25,30 @@ impl Core {
         let mut ticket = None;
         loop {
             if covered() {
-                committer.forget(ticket);
+                committer.leave(ticket);
                 return Ok(true);
             }
             if let Some(error) = committer.poison() {
-                committer.forget(ticket);
+                committer.leave(ticket);
                 return Err(error);
             }
             let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                committer.forget(ticket);
+                committer.leave(ticket);
                 return Ok(covered());
             }
-            let mut role = committer.role();
-            if role.taken {
-                ticket.get_or_insert_with(|| committer.add_thread(&mut role, partition, offset));
-                drop(role);
+            if !committer.take_role(ticket) {
+                if ticket.is_none() {
+                    ticket = committer.add_thread(partition, offset);
+                }
                 // A mark that moved before the entry was made has not woken this thread.
-                if !covered() {
+                if ticket.is_some() && !covered() {
                     thread::park_timeout(left);
                 }
                 continue;
             }
-            role.taken = true;
-            drop(role);
-            committer.forget(ticket.take());
-            drop(committer.linger(committer.role()));
+            ticket = None;
+            committer.linger();
             let moved = self.round(Some(partition));
             committer.hand_over(true);
             if !moved && !covered() && !committer.is_poisoned() {
@@ -61,15 +59,10 @@ impl Core {
 
     /// One round of the committer's own thread, if nobody else is at it.
     pub(crate) fn commit_in_background(&self) {
-        {
-            let mut role = self.committer.role();
-            if role.taken {
-                return;
-            }
-            role.taken = true;
+        if self.committer.take_role(None) {
+            self.round(None);
+            self.committer.hand_over(false);
         }
-        self.round(None);
-        self.committer.hand_over(false);
     }
 
     /// One round: whether any mark moved. Only called by whoever has the role.

@@ -140,13 +140,19 @@ impl Committer {
         let _ = self.poison.set((doing, error));
     }
 
-    /// Puts the calling thread among those that wait. Returns the entry's ticket.
-    pub(crate) fn add_thread(&self, role: &mut Role, partition: &Arc<PartitionState>, offset: u64) -> u64 {
+    /// Puts the calling thread among those that wait for the committer, and returns the entry's ticket; none if there is no
+    /// committer any more, and the thread may be it.
+    pub(crate) fn add_thread(&self, partition: &Arc<PartitionState>, offset: u64) -> Option<u64> {
+        let mut role = self.role();
+        if !role.taken {
+            return None;
+        }
         role.tickets += 1;
+        let ticket = role.tickets;
         let wake = Wake::Thread(thread::current());
-        role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket: role.tickets, wake });
+        role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket, wake });
         self.came.notify_one();
-        role.tickets
+        Some(ticket)
     }
 
     /// Wakes `waker` once `offset` is durable.
@@ -168,15 +174,42 @@ impl Committer {
         self.signal.raise();
     }
 
-    /// Takes a waiting thread's entry back.
-    pub(crate) fn forget(&self, ticket: Option<u64>) {
+    /// Takes a waiting thread's entry back. If it was to be the next committer, another one is.
+    pub(crate) fn leave(&self, ticket: Option<u64>) {
+        let Some(own) = ticket else { return };
+        let mut role = self.role();
+        role.waiting.retain(|waiting| waiting.ticket != own);
+        if !role.taken {
+            self.rouse_next(&role);
+        }
+    }
+
+    /// Takes the role, if nobody has it, and the thread's own entry back.
+    pub(crate) fn take_role(&self, ticket: Option<u64>) -> bool {
+        let mut role = self.role();
+        if role.taken {
+            return false;
+        }
+        role.taken = true;
         if let Some(own) = ticket {
-            self.role().waiting.retain(|waiting| waiting.ticket != own);
+            role.waiting.retain(|waiting| waiting.ticket != own);
+        }
+        true
+    }
+
+    /// Wakes the one who has waited for longest, to become the committer.
+    fn rouse_next(&self, role: &Role) {
+        match role.waiting.first().map(|waiting| &waiting.wake) {
+            None => {}
+            Some(Wake::Thread(thread)) => thread.unpark(),
+            // A task has no thread to commit with: the committer's own thread does it.
+            Some(Wake::Task(_)) => self.signal.raise(),
         }
     }
 
     /// Waits for those whom the last round woke, up to the time of one round.
-    pub(crate) fn linger<'a>(&'a self, mut role: MutexGuard<'a, Role>) -> MutexGuard<'a, Role> {
+    pub(crate) fn linger(&self) {
+        let mut role = self.role();
         let until = Instant::now() + role.last_round.min(LINGER_MAX);
         // The thread that is about to commit is one of those who came back.
         while role.waiting.len() + 1 < role.woken {
@@ -186,44 +219,31 @@ impl Committer {
             }
             role = self.came.wait_timeout(role, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        role
     }
 
     /// Gives the role up, wakes whom the marks cover, and one of the others, who takes it on.
     pub(crate) fn hand_over(&self, own: bool) {
         let mut covered = Vec::new();
-        let poisoned = self.poison.get().is_some();
-        let mut next = None;
+        let poisoned = self.is_poisoned();
         {
             let mut role = self.role();
             role.taken = false;
-            let mut at = 0;
-            while let Some(waiting) = role.waiting.get(at) {
+            for waiting in std::mem::take(&mut role.waiting) {
                 if poisoned || waiting.partition.durable.offset() > waiting.offset {
-                    covered.push(role.waiting.swap_remove(at).wake);
+                    covered.push(waiting.wake);
                 } else {
-                    at += 1;
+                    role.waiting.push(waiting);
                 }
             }
             role.woken = covered.len() + usize::from(own);
-            if let Some(waiting) = role.waiting.first() {
-                next = match &waiting.wake {
-                    Wake::Thread(thread) => Some(thread.clone()),
-                    Wake::Task(_) => None,
-                };
-                if next.is_none() {
-                    self.signal.raise();
-                }
-            }
+            self.rouse_next(&role);
         }
+        // Without the lock: a waker may run code of its own.
         for wake in covered {
             match wake {
                 Wake::Thread(thread) => thread.unpark(),
                 Wake::Task(waker) => waker.wake(),
             }
-        }
-        if let Some(thread) = next {
-            thread.unpark();
         }
     }
 

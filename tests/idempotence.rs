@@ -318,7 +318,7 @@ fn two_threads_that_send_the_same_append_once_and_hear_the_same_offset() {
         for sequence in 0..RECORDS {
             let stamp = Stamp { producer: registration.id, epoch: registration.epoch, sequence };
             let payload = vec![sequence as u8; 40 + sequence as usize % 100];
-            if sequence % 8 == 0 {
+            if sequence.is_multiple_of(8) {
                 together.wait();
             }
             let answer = loop {

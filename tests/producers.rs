@@ -4,7 +4,7 @@
 mod logs;
 
 use logs::{all, append_many, fresh, fresh_with, killed, open, payloads, reopened, small};
-use oncelog::{Answer, Mode, Partition, RegisterError, Registration, Stamp};
+use oncelog::{Answer, Mode, Partition, RegisterError, Registration, Session, Stamp};
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
@@ -250,27 +250,22 @@ fn producers_are_listed_by_last_use_and_with_how_far_they_have_come() {
 /// where its predecessor was stopped, and no sequence is stored twice or left out.
 #[test]
 fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
-    const TAKEOVERS: u32 = 60;
+    const TAKEOVERS: usize = 60;
     let (_directory, log, partition) = fresh();
-    let run = |number: u32| {
-        let mut session = log.session("writer").expect("a session");
-        let mut next = session.last(&partition).expect("read").map_or(0, |last| last.sequence + 1);
-        let go_on = move |partition: &Partition, most: u64| {
-            for _ in 0..most {
-                match session.append(partition, next, &next.to_le_bytes()).expect("answered") {
-                    Answer::Appended { .. } => next += 1,
-                    Answer::Fenced { epoch } if epoch > session.epoch() => return,
-                    other => panic!("sequence {next} of session {number}: {other:?}"),
-                }
+    let append = &|mut session: Session, mut next: u64| {
+        for _ in 0..20_000 {
+            match session.append(&partition, next, &next.to_le_bytes()).expect("answered") {
+                Answer::Appended { .. } => next += 1,
+                Answer::Fenced { epoch } if epoch > session.epoch() => return,
+                other => panic!("sequence {next} of epoch {}: {other:?}", session.epoch()),
             }
-        };
-        go_on
+        }
     };
     thread::scope(|scope| {
-        for number in 0..TAKEOVERS {
-            let mut go_on = run(number);
-            let partition = &partition;
-            scope.spawn(move || go_on(partition, 20_000));
+        for _ in 0..TAKEOVERS {
+            let mut session = log.session("writer").expect("a session");
+            let next = session.last(&partition).expect("read").map_or(0, |last| last.sequence + 1);
+            scope.spawn(move || append(session, next));
         }
     });
     let seen = all(&partition);
@@ -278,5 +273,5 @@ fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
         assert_eq!(seen.producer.expect("a session's").sequence, sequence as u64);
         assert_eq!(seen.payload, (sequence as u64).to_le_bytes());
     }
-    assert!(seen.len() > TAKEOVERS as usize);
+    assert!(seen.len() > TAKEOVERS);
 }
