@@ -22,6 +22,10 @@ fn with_snapshots_killed() -> (tempfile::TempDir, State) {
     let (directory, log, partition) = fresh_with(&with_snapshots());
     let other = log.register("by id").expect("registered");
     let mut appender = partition.appender().expect("an appender");
+    // Of these, the newest snapshot alone says how far they have come, or a replay from the beginning.
+    for name in ["early", "earlier", "earliest"] {
+        append_many(&mut log.session(name).expect("a session"), &partition, 0..3);
+    }
     for round in 0..4 {
         let before = partition.stats().snapshots;
         let mut session = log.session("writer").expect("a session");

@@ -245,7 +245,13 @@ fn numbering_starts_again_where_that_is_asked_for() {
     let mut after = by_id(&log, "writer", &partition);
     assert_eq!(after.append(0, &[b"c"]), duplicate(2), "a reopening knows of the restart");
     assert_eq!(after.append(1, &[b"d"]), appended(3));
-    let mut once_more = register(&log, &partition);
+    drop(after);
+    // Closed between the restart and the first append under it.
+    drop(register(&log, &partition));
+    drop(partition);
+    let (log, partition) = reopened(directory.path(), log, &small());
+    let mut once_more = by_id(&log, "writer", &partition);
+    assert_eq!(once_more.append(2, &[b"e"]), Answer::OutOfOrder { expected: 0 });
     assert_eq!(once_more.append(0, &[b"e"]), appended(4));
     assert_eq!(payloads(&partition), [b"a", b"b", b"c", b"d", b"e"]);
 }

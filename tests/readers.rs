@@ -123,42 +123,56 @@ fn an_offset_out_of_range_is_told_with_what_is_there() {
     });
 }
 
-#[test]
-fn a_reader_begins_at_a_time() {
-    let (directory, log, partition) = fresh();
+/// Records of one thread, in groups between which time passes, in segments large and small: large ones are looked up in
+/// an index, which is of no more than a few entries in a small one.
+fn timed(segment_bytes: u64) -> (tempfile::TempDir, oncelog::Log, Partition) {
+    let (directory, log, partition) = fresh_with(&Options::new().segment_bytes(segment_bytes));
     let mut appender = partition.appender().expect("an appender");
-    for number in 0..400_u64 {
+    for number in 0..1_600_u64 {
         appender.append(&[number as u8; 400]).expect("appended");
-        if number % 40 == 39 {
+        if number % 80 == 79 {
             thread::sleep(Duration::from_millis(4));
         }
     }
     drop(appender);
-    let check = |partition: &Partition| {
-        assert!(partition.stats().segments > 2);
-        let mut times = Vec::new();
-        let mut reader = partition.read_from(0).expect("a reader");
-        while let Some(record) = reader.next().expect("read") {
-            times.push(record.timestamp_ms());
-        }
-        assert!(times.is_sorted(), "one thread's records never go back in time");
-        let (first, last) = (times[0], times[399]);
-        assert!(last - first >= 36, "time has passed between the records");
-        for time in (first - 2..=last).chain([0]) {
-            let expected = times.partition_point(|at| *at < time) as u64;
-            let mut reader = partition.read_from_time(time).expect("a reader");
-            assert_eq!(reader.next().expect("read").expect("a record").offset(), expected, "time {time}");
-        }
-        for time in [last + 1, u64::MAX] {
-            let mut reader = partition.read_from_time(time).expect("a reader");
-            assert_eq!(reader.next_offset(), 400);
-            assert!(reader.next().expect("read").is_none());
-        }
-    };
-    check(&partition);
-    drop(partition);
-    let (_log, partition) = reopened(directory.path(), log, &small());
-    check(&partition);
+    (directory, log, partition)
+}
+
+fn check_places_and_times(partition: &Partition) {
+    let mut times = Vec::new();
+    let mut reader = partition.read_from(0).expect("a reader");
+    while let Some(record) = reader.next().expect("read") {
+        times.push(record.timestamp_ms());
+    }
+    assert!(times.is_sorted(), "one thread's records never go back in time");
+    let (first, last) = (times[0], times[1_599]);
+    assert!(last - first >= 19 * 4, "time has passed between the records");
+    for time in (first - 2..=last).chain([0]) {
+        let expected = times.partition_point(|at| *at < time) as u64;
+        let mut reader = partition.read_from_time(time).expect("a reader");
+        assert_eq!(reader.next().expect("read").expect("a record").offset(), expected, "time {time}");
+    }
+    for time in [last + 1, u64::MAX] {
+        let mut reader = partition.read_from_time(time).expect("a reader");
+        assert_eq!(reader.next_offset(), 1_600);
+        assert!(reader.next().expect("read").is_none());
+    }
+    for offset in 0..1_600 {
+        let mut reader = partition.read_from(offset).expect("in range");
+        assert_eq!(reader.next().expect("read").expect("a record").offset(), offset);
+    }
+}
+
+#[test]
+fn a_reader_begins_at_a_place_or_a_time() {
+    for (segment_bytes, segments) in [(logs::SMALL, 11), (1 << 20, 1)] {
+        let (directory, log, partition) = timed(segment_bytes);
+        assert!(partition.stats().segments >= segments);
+        check_places_and_times(&partition);
+        drop(partition);
+        let (_log, partition) = reopened(directory.path(), log, &small());
+        check_places_and_times(&partition);
+    }
 }
 
 #[test]

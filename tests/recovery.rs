@@ -216,6 +216,7 @@ fn a_segment_that_was_begun_and_not_yet_renamed_counts() {
     let open = (1..).take_while(|number| segment_file(copy.path(), *number).exists()).last().expect("segments");
     fs::rename(segment_file(copy.path(), open), file(copy.path(), &format!("{open:016}.ready"))).expect("renamed");
     assert_eq!(state_in(copy.path(), &small()), before);
+    assert_eq!(state_in(copy.path(), &small()), before, "the next time too");
 }
 
 /// A segment is begun, and the thread that was to write its START frame is killed, while others fill it and go on. It

@@ -68,8 +68,8 @@ impl Reader {
     /// Waits until `next` has a record, or something to report; whether it has. Returns at once if it has already, and
     /// when the log is closed.
     ///
-    /// Being woken takes at most an eighth of the time waited, and never more than 50 us or that, up to about 1 ms:
-    /// appenders wake nobody, a thread of the log looks.
+    /// Appenders wake nobody: a thread of the log looks, every 50 us at first, then every eighth of the time waited, and at
+    /// least about every millisecond.
     ///
     /// # Errors
     /// None now; what `next` would report, it reports.

@@ -36,6 +36,12 @@ pub fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory of the test's own")
 }
 
+/// A directory in memory, if there is such a place: for tests that open so many logs that flushing would take most of
+/// their time, and that are not about flushing.
+pub fn directory_in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| directory())
+}
+
 /// A new log with small segments, and one partition of it.
 pub fn fresh() -> (TempDir, Log, Partition) {
     fresh_with(&small())
@@ -60,7 +66,7 @@ pub fn reopened(directory: &Path, log: Log, options: &Options) -> (Log, Partitio
 pub fn killed(log: &Path) -> TempDir {
     let until = Instant::now() + PATIENCE;
     loop {
-        let copy = directory();
+        let copy = directory_in_memory();
         // The log's own threads rename and remove: a copy counts if no file has changed its name meanwhile.
         let before = names(log);
         match copy_all(log, copy.path()) {
@@ -75,7 +81,7 @@ pub fn killed(log: &Path) -> TempDir {
 
 /// A copy of a log's directory that is changed before it is opened.
 pub fn copy_of(log: &Path) -> TempDir {
-    let copy = directory();
+    let copy = directory_in_memory();
     copy_all(log, copy.path()).expect("copied");
     copy
 }

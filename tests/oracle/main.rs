@@ -8,7 +8,7 @@ mod logs;
 mod model;
 mod ops;
 
-use logs::{directory, killed, open, rest, small};
+use logs::{directory_in_memory, killed, open, rest, small};
 use model::{Expected, NAMES, Oracle, PARTITIONS, Producer};
 use oncelog::{
     Answer, AppendError, Appender, FillError, Log, Mode, Numbering, Options, Partition, ProducerId, Session, Stamp,
@@ -62,7 +62,7 @@ fn sequence_from(from: From, next: u64) -> u64 {
 impl Pair {
     fn new() -> Self {
         let mut pair = Self {
-            directory: directory(),
+            directory: directory_in_memory(),
             log: None,
             partitions: Vec::new(),
             appenders: Vec::new(),
