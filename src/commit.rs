@@ -3,6 +3,7 @@
 
 use crate::{committer::FlushKind, core::Core, error::DurableError, options::Window, partition::PartitionState};
 use std::{
+    io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -78,12 +79,17 @@ impl Core {
         match done {
             Ok(moved) => moved,
             Err((doing, error)) => {
-                committer.poison_with(doing, error);
-                for partition in self.all_partitions() {
-                    partition.chain.close_for_good();
-                }
+                self.poison(doing, error);
                 false
             }
+        }
+    }
+
+    /// Ends acknowledgement and appending: a write or a flush has failed.
+    pub(crate) fn poison(&self, doing: &'static str, error: io::Error) {
+        self.committer.poison_with(doing, error);
+        for partition in self.all_partitions() {
+            partition.chain.close_for_good();
         }
     }
 

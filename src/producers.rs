@@ -6,7 +6,7 @@
 
 use crate::{
     core::{Core, Source},
-    error::{AppendError, RegisterError},
+    error::{AppendError, RegisterError, copy},
     format::{control::Fence, registration::RegistrationEntry},
     ids::{Mode, ProducerId, Progress},
     partition::{
@@ -19,7 +19,6 @@ use crate::{
     registry::{Numbering, ProducerInfo, Registration, Registry, Taken},
     sync::Backoff,
 };
-use std::fs::File;
 
 /// A producer's place in a partition, as found under the registry's lock.
 pub(crate) enum Place {
@@ -58,7 +57,7 @@ impl Core {
         for name in names {
             entries.push(registry.next(name.as_ref(), mode, self.clock.now_ms(), &mut taken)?);
         }
-        self.write(&mut registry, &entries)?;
+        self.write(&entries)?;
         registry.settle(&taken);
         for entry in &entries {
             registry.put(entry.clone());
@@ -70,7 +69,7 @@ impl Core {
     }
 
     /// Writes registrations to the log's own partition, and waits until they are durable.
-    fn write(&self, registry: &mut Registry, entries: &[RegistrationEntry]) -> Result<(), RegisterError> {
+    fn write(&self, entries: &[RegistrationEntry]) -> Result<(), RegisterError> {
         let partitions = self.all_partitions();
         let Some(own) = partitions.first() else { return Ok(()) };
         let source = Source { core: self, partition: own };
@@ -83,22 +82,16 @@ impl Core {
             let fitting = fit(&record, own.options.body_bytes_max()).map_err(AppendError::from)?;
             cursor.append(&fitting, self.clock.now_ms(), &source)?;
         }
-        let synced = registry.synced;
-        for segment in own.chain.begun().iter().filter(|segment| segment.number() >= synced) {
-            let sync = || {
-                let end = segment.visible()?;
-                if let Some(backing) = segment.backing() {
-                    backing.flush(0, end.units * 8)?;
-                }
-                if segment.number() > synced {
-                    File::open(&own.directory)?.sync_all()?;
-                }
-                Ok(())
-            };
-            sync().map_err(|source| RegisterError::Sync { path: segment.path(), source })?;
-            registry.synced = segment.number();
+        // As every durable record: with a mark before it, so that damage to it is not taken for the end of the log, and
+        // with the log poisoned if it fails.
+        match self.committer.flush(std::slice::from_ref(own), self.clock.now_ms()) {
+            Ok(_) => Ok(()),
+            Err((doing, error)) => {
+                let source = copy(&error);
+                self.poison(doing, error);
+                Err(RegisterError::Sync { path: own.directory.clone(), source })
+            }
         }
-        Ok(())
     }
 
     /// Fences a producer in every partition that it has appended to.
@@ -164,7 +157,7 @@ impl Core {
             entry.epoch = entry.epoch.checked_add(1).ok_or_else(used_up)?;
             entry.live = false;
         }
-        self.write(registry, &entries)?;
+        self.write(&entries)?;
         // What is durable has happened: all are closed before the first fence can fail. Where one fails, the slot is still
         // taken from the elder handles by its state, and reopening gives a closed producer none.
         for entry in &entries {

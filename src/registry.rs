@@ -61,13 +61,11 @@ pub(crate) struct Registry {
     /// Slots whose owner was closed.
     free: Vec<u32>,
     limit: u32,
-    /// Number of the newest segment of the log's own partition that is known to be durable in its directory.
-    pub(crate) synced: u64,
 }
 
 impl Registry {
     pub(crate) fn new<'a>(entries: impl Iterator<Item = &'a RegistrationEntry>, limit: u32) -> Self {
-        let mut registry = Self { entries: Vec::new(), names: HashMap::new(), free: Vec::new(), limit, synced: 0 };
+        let mut registry = Self { entries: Vec::new(), names: HashMap::new(), free: Vec::new(), limit };
         for entry in entries {
             registry.put(entry.clone());
         }

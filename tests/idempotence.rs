@@ -93,11 +93,11 @@ fn a_batch_is_recognised_whole_and_an_overlap_is_never_written() {
 #[test]
 fn a_retry_with_other_batch_boundaries_gets_the_offsets_of_its_first_and_last_sequence() {
     in_both_modes(|mut producer, partition| {
-        assert_eq!(producer.append(0, &[b"0", b"1", b"2"]), Answer::Appended { first: 0, last: 2 });
+        assert_eq!(producer.append(0, &[b"r0", b"r1", b"r2"]), Answer::Appended { first: 0, last: 2 });
         partition.appender().expect("an appender").append(b"of somebody else").expect("appended");
-        assert_eq!(producer.append(3, &[b"3"]), appended(4));
-        assert_eq!(producer.append(4, &[b"4", b"5"]), Answer::Appended { first: 5, last: 6 });
-        let sent: [&[u8]; 6] = [b"0", b"1", b"2", b"3", b"4", b"5"];
+        assert_eq!(producer.append(3, &[b"r3"]), appended(4));
+        assert_eq!(producer.append(4, &[b"r4", b"r5"]), Answer::Appended { first: 5, last: 6 });
+        let sent: [&[u8]; 6] = [b"r0", b"r1", b"r2", b"r3", b"r4", b"r5"];
         let offsets = [0, 1, 2, 4, 5, 6];
         for first in 0..6 {
             for last in first..6 {
@@ -108,7 +108,7 @@ fn a_retry_with_other_batch_boundaries_gets_the_offsets_of_its_first_and_last_se
                     "{first} to {last}"
                 );
                 let mut other = sent;
-                other[last] = b"other";
+                other[last] = b"rx";
                 let answer = producer.append(first as u64, &other[first..=last]);
                 assert_eq!(answer, Answer::SequenceReused { expected: 6 }, "{first} to {last}, other bytes");
             }

@@ -44,6 +44,8 @@ fn full(disk: &Small) -> (Log, Partition, Stamp) {
     let partition = log.partition("orders").expect("a partition");
     let registration = log.register("by id").expect("registered");
     let mut stamp = Stamp { producer: registration.id, epoch: registration.epoch, sequence: 0 };
+    let beside = log.partition("beside").expect("a partition");
+    assert!(beside.appender().expect("an appender").append_by_id(stamp, &[1; 200]).expect("room").is_stored());
     let mut appender = partition.appender().expect("an appender");
     assert!(appender.append_by_id(stamp, &[1; 200]).expect("room").is_stored());
     stamp.sequence += 1;
@@ -121,6 +123,13 @@ fn a_fence_without_room_fails_and_is_made_up_for() {
             other => panic!("{other:?}"),
         }
     }
+    // Where there is room, the epoch that nobody was told of appends, and the one before does not.
+    let beside = log.partition("beside").expect("the partition");
+    let mut elsewhere = beside.appender().expect("an appender");
+    let answer = elsewhere.append_by_id(Stamp { epoch: 2, sequence: 1, ..stamp }, &[1; 200]);
+    assert_eq!(answer.expect("room"), Answer::Appended { first: 1, last: 1 });
+    let answer = elsewhere.append_by_id(Stamp { sequence: 2, ..stamp }, &[1; 200]);
+    assert_eq!(answer.expect("answered"), Answer::Fenced { epoch: 2 });
     let error = log.close_producer(stamp.producer).expect_err("no room for the fence");
     assert!(matches!(error, RegisterError::Append(AppendError::NoSpace { .. })), "{error}");
     for stamp in [stamp, sent_again] {

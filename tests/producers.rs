@@ -3,13 +3,13 @@
 
 mod logs;
 
-use logs::{all, append_many, fresh, fresh_with, killed, open, payloads, reopened, small};
+use logs::{all, append_many, fresh, fresh_with, killed, let_time_pass, open, payloads, reopened, small};
 use oncelog::{Answer, Mode, Partition, RegisterError, Registration, Session, Stamp};
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 fn append(
@@ -213,7 +213,7 @@ fn producers_are_listed_by_last_use_and_with_how_far_they_have_come() {
     let (directory, log, partition) = fresh();
     let other = log.partition("other").expect("a partition");
     let never = log.register("never").expect("registered");
-    thread::sleep(Duration::from_millis(20));
+    let_time_pass(&log);
     let [late, early] = log.register_all(&["late", "early"]).expect("registered")[..] else {
         panic!("two were asked for")
     };
@@ -230,7 +230,7 @@ fn producers_are_listed_by_last_use_and_with_how_far_they_have_come() {
     for sequence in 0..3 {
         assert!(append(&partition, early, sequence, b"x").is_stored());
     }
-    thread::sleep(Duration::from_millis(20));
+    let_time_pass(&log);
     assert!(append(&partition, late, 0, b"x").is_stored());
     for sequence in 0..2 {
         assert!(append(&other, late, sequence, b"x").is_stored());
@@ -244,6 +244,29 @@ fn producers_are_listed_by_last_use_and_with_how_far_they_have_come() {
         log.close_producers_idle_for(Duration::from_millis(10)).expect("closed").contains(&late.id)
     });
     assert!(log.producers().is_empty());
+}
+
+/// Appending counts as use, however long ago the producer was registered.
+#[test]
+fn a_producer_that_appends_is_not_idle() {
+    let (_directory, log, partition) = fresh();
+    let idle = Duration::from_millis(400);
+    for _ in 0..20 {
+        let [busy, quiet] = log.register_all(&["busy", "quiet"]).expect("registered")[..] else { panic!("two") };
+        thread::sleep(idle + Duration::from_millis(50));
+        let since = Instant::now();
+        let infos = log.producers();
+        let last = infos.iter().find(|info| info.id == busy.id).and_then(|info| info.partitions.first());
+        let sequence = last.map_or(0, |(_, last)| last + 1);
+        assert!(append(&partition, busy, sequence, b"x").is_stored());
+        let closed = log.close_producers_idle_for(idle).expect("closed");
+        assert!(closed.contains(&quiet.id));
+        if since.elapsed() < idle / 2 {
+            assert_eq!(closed, [quiet.id]);
+            return;
+        }
+        // This thread was held up for so long that it may have been idle: once more.
+    }
 }
 
 /// Sessions of one name, opened one after the other while the one before is appending as fast as it can: each goes on

@@ -146,7 +146,7 @@ fn check_places_and_times(partition: &Partition) {
     }
     assert!(times.is_sorted(), "one thread's records never go back in time");
     let (first, last) = (times[0], times[1_599]);
-    assert!(last - first >= 19 * 4, "time has passed between the records");
+    assert!(last - first > 20, "time has passed between the records");
     for time in (first - 2..=last).chain([0]) {
         let expected = times.partition_point(|at| *at < time) as u64;
         let mut reader = partition.read_from_time(time).expect("a reader");
@@ -309,7 +309,8 @@ fn a_reader_passes_dropped_segments_that_held_no_record() {
     appender.append(&[1; 200_000]).expect("appended");
     eventually("the first two are in a snapshot", || partition.stats().snapshots == 1);
     appender.append(&[1; 200_000]).expect("appended");
-    eventually("the first two are dropped", || partition.start_offset() == 1);
+    eventually("the first two are dropped", || partition.stats().segments_dropped == 2);
+    assert_eq!(partition.start_offset(), 1, "the reader's place");
     assert!(reader.wait(PATIENCE).expect("waits"));
     assert_eq!(reader.next().expect("read").expect("the large record").offset(), 1);
 }

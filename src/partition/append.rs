@@ -58,7 +58,8 @@ pub(crate) enum Admission {
 impl Cursor {
     pub(crate) fn new(tail: Arc<Tail>) -> Self {
         let base_offset = tail.base_offset();
-        Self { tail, base_offset, full: false }
+        let full = tail.is_full();
+        Self { tail, base_offset, full }
     }
 
     pub(crate) fn tail(&self) -> &Tail {

@@ -27,8 +27,11 @@ pub(crate) struct Chain {
 }
 
 struct Links {
-    /// Leads to the first segment of this process's life.
+    /// The newest tail without a segment: of what was appended before this opening, or in a segment that was dropped or
+    /// handed over to its file since. Leads to the tails of the segments that have one.
     root: Arc<Tail>,
+    /// Whether a segment was begun since the log was opened.
+    begun: bool,
     /// Where the next segment file begins.
     next_position: u64,
     end_before: End,
@@ -70,6 +73,15 @@ pub(crate) enum Lookup {
 }
 
 impl Links {
+    /// A segment leaves the chain, or its memory does: its tail, if it has one, is the newest without a segment, since
+    /// segments leave in their order.
+    fn retire(&mut self, segment: &Segment) {
+        if let Some(tail) = segment.tail() {
+            self.root = Arc::clone(tail);
+            self.begun = true;
+        }
+    }
+
     /// Segments that were begun: all but those that stand ready at the end.
     fn begun(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> + ExactSizeIterator {
         let begun = self.segments.partition_point(|segment| segment.base_offset().is_some());
@@ -86,7 +98,8 @@ impl Chain {
     pub(crate) fn new(segments: Vec<Arc<Segment>>, last_number: u64, next_position: u64, end: End) -> Self {
         let base = segments.last().map_or(end.position, |segment| segment.shape().base_position);
         let root = Arc::new(Tail::ended(last_number, base, end.position, end.offset));
-        let links = Links { root, next_position, end_before: end, segments: segments.into(), spares: Vec::new() };
+        let links =
+            Links { root, begun: false, next_position, end_before: end, segments: segments.into(), spares: Vec::new() };
         Self { links: Mutex::new(links) }
     }
 
@@ -196,7 +209,7 @@ impl Chain {
             next_position: links.next_position,
             last_bytes: links.segments.back().map(|segment| segment.bytes()),
             ready: links.segments.len() - begun,
-            begun: links.begun().next_back().is_some_and(|segment| segment.tail().is_some()),
+            begun: links.begun || links.begun().next_back().is_some_and(|segment| segment.tail().is_some()),
         }
     }
 
@@ -215,8 +228,7 @@ impl Chain {
     pub(crate) fn close_for_good(&self) {
         let links = locked(&self.links);
         for tail in links.segments.iter().filter_map(|segment| segment.tail()) {
-            // A claim larger than what is left.
-            let _too_large = tail.claim(0, tail.shape().capacity);
+            tail.close();
         }
     }
 
@@ -226,7 +238,8 @@ impl Chain {
         let at = links.index_of(sealed.number());
         if let Some(place) = at.and_then(|at| links.segments.get_mut(at)) {
             place.supersede();
-            *place = sealed;
+            let before = std::mem::replace(place, sealed);
+            links.retire(&before);
         }
     }
 
@@ -244,7 +257,10 @@ impl Chain {
 
     /// Takes the oldest segment off.
     pub(crate) fn drop_first(&self) -> Option<Arc<Segment>> {
-        locked(&self.links).segments.pop_front()
+        let mut links = locked(&self.links);
+        let first = links.segments.pop_front()?;
+        links.retire(&first);
+        Some(first)
     }
 
     /// Keeps memory and file of a dropped segment for another use; gives it back if there are enough.

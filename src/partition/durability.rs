@@ -121,7 +121,7 @@ impl PartitionState {
             committed.marked = durable;
         }
         let tail = self.chain.newest_tail();
-        if tail.opened().is_none() || tail.shape().capacity == 0 {
+        if tail.opened().is_none() || tail.is_full() {
             return;
         }
         let Some(reservation) = tail.claim(0, units_of(CONTROL_BYTES, false)) else { return };

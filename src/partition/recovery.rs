@@ -17,6 +17,7 @@
 //! | an invalid frame, also in a sealed segment, and nothing that says so | the end: what a power cut left |
 //! | segments behind one that ended early | dropped |
 //! | a `.ready` file without a valid START frame | prepared and not begun: removed |
+//! | a `.seg` file whose header was never written, or is of an earlier use | a name that reached the device before its header: an open frame |
 //! | the same, and a later segment was begun | an open frame: the partition ends before it |
 //! | a `.ready` file with one | used, and not yet renamed |
 //! | a snapshot that is cut, flipped or foreign | ignored: the next older one and a longer replay serve |
@@ -199,24 +200,65 @@ fn durable_behind(segment: &Segment, unit: usize) -> io::Result<u64> {
     Ok(durable)
 }
 
-/// The segments that were begun, in order, without those that stand ready, which are removed.
-fn begun_segments(listing: &Listing, identity: &Identity, partition: u32) -> Result<Vec<Segment>, OpenError> {
+/// What is found under a segment's name.
+enum Opened {
+    Segment(Box<Segment>),
+    /// With the error that it is if it is missed: a header that was never written, or that of an earlier use of the file: the name reached the device, and the header
+    /// did not. Nothing in the segment was ever durable, since a first flush takes the header along.
+    Headless(OpenError),
+}
+
+/// Opens what was given the name of a segment with frames.
+fn open_named(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Opened, OpenError> {
+    let refused = match open_segment(number, path, identity, partition) {
+        Ok(segment) => return Ok(Opened::Segment(Box::new(segment))),
+        Err(refused @ (OpenError::Foreign { .. } | OpenError::Corrupt { .. })) => refused,
+        Err(other) => return Err(other),
+    };
+    let mut bytes = [0; HEADER_BYTES];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0));
+    let earlier_use = SegmentHeader::decode(&bytes)
+        .is_ok_and(|header| (header.log, header.partition) == (identity.log, partition) && header.number < number);
+    if read.is_ok() && (bytes == [0; HEADER_BYTES] || earlier_use) {
+        Ok(Opened::Headless(refused))
+    } else {
+        Err(refused)
+    }
+}
+
+/// The segments that were begun, in order, without those that stand ready, which are removed; and the first name behind
+/// them that has no header, where the partition ends if it is torn there.
+fn begun_segments(
+    listing: &Listing,
+    identity: &Identity,
+    partition: u32,
+) -> Result<(Vec<Segment>, Headless), OpenError> {
     let mut segments = Vec::with_capacity(listing.segments.len() + listing.ready.len());
+    let mut headless = Vec::new();
     for (number, path) in &listing.segments {
-        segments.push(open_segment(*number, path, identity, partition)?);
+        match open_named(*number, path, identity, partition)? {
+            Opened::Segment(segment) => segments.push(*segment),
+            Opened::Headless(refused) => headless.push((*number, path.clone(), refused)),
+        }
     }
     let mut last_begun = segments.last().map_or(0, Segment::number);
     let mut ready = Vec::new();
     for (number, path) in &listing.ready {
-        // Whatever is wrong with a segment that was never begun, it holds nothing.
-        let opened = open_segment(*number, path, identity, partition).ok().filter(|segment| segment.seal().is_none());
-        if let Some(segment) = &opened
+        let opened = match open_segment(*number, path, identity, partition) {
+            Ok(segment) => Some(segment).filter(|segment| segment.seal().is_none()),
+            // It holds nothing: a segment that was begun has a header.
+            Err(OpenError::Foreign { .. } | OpenError::Corrupt { .. }) => None,
+            // But what cannot be read may hold anything.
+            Err(other) => return Err(other),
+        };
+        let taken = listing.segments.iter().any(|(used, _)| used == number);
+        if let Some(segment) = opened.as_ref().filter(|_| !taken)
             && start_of(segment)?.is_some()
         {
             segment.rename_to_used().map_err(io_at("rename", path))?;
             last_begun = last_begun.max(*number);
         }
-        ready.push((*number, path, opened));
+        ready.push((*number, path, opened.filter(|_| !taken)));
     }
     for (number, path, opened) in ready {
         match opened {
@@ -228,7 +270,8 @@ fn begun_segments(listing: &Listing, identity: &Identity, partition: u32) -> Res
     }
     segments.sort_by_key(Segment::number);
     for (before, after) in segments.iter().zip(segments.iter().skip(1)) {
-        if before.number() + 1 != after.number() {
+        let torn_between = headless.iter().any(|(number, ..)| *number == before.number() + 1);
+        if before.number() + 1 != after.number() && !torn_between {
             return Err(OpenError::Corrupt {
                 path: after.path(),
                 at: 0,
@@ -236,8 +279,11 @@ fn begun_segments(listing: &Listing, identity: &Identity, partition: u32) -> Res
             });
         }
     }
-    Ok(segments)
+    Ok((segments, headless))
 }
+
+/// Names of segments without a header, ascending.
+type Headless = Vec<(u64, PathBuf, OpenError)>;
 
 /// Where a replay begins: the segment that a snapshot stands behind, the end there, and the producers as of it.
 struct Begin {
@@ -300,7 +346,7 @@ pub(crate) fn recover(
     internal: bool,
 ) -> Result<Recovered, OpenError> {
     let listing = list(directory)?;
-    let mut segments = begun_segments(&listing, identity, partition)?;
+    let (mut segments, mut headless) = begun_segments(&listing, identity, partition)?;
     let (newest, snapshots) = usable_snapshot(&listing, &segments, identity, partition, internal);
     let begin = newest.unwrap_or_else(|| Begin {
         covered: 0,
@@ -322,10 +368,20 @@ pub(crate) fn recover(
 
     let mut kept = Vec::with_capacity(segments.len());
     let mut rest = segments.drain(..);
-    let mut before: Option<End> = None;
+    let mut before: Option<(u64, End)> = None;
     let mut durable = end.position;
     while let Some(segment) = rest.next() {
         let path = segment.path();
+        if before.is_some_and(|(number, _)| number + 1 != segment.number()) {
+            // Behind a name without a header, where the partition ends.
+            if let Err(damage) = refuse_damage(&segment, FIRST_UNIT, rest.as_slice(), end.position, durable) {
+                let at = headless.iter().position(|(number, ..)| number + 1 == segment.number());
+                return Err(at.map_or(damage, |at| headless.swap_remove(at).2));
+            }
+            remove_all(&mut rest)?;
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+            break;
+        }
         let base_offset = match segment.seal() {
             Some(seal) => seal.base_offset,
             None => match start_of(&segment)? {
@@ -340,7 +396,7 @@ pub(crate) fn recover(
                 }
             },
         };
-        if let Some(before) = before.filter(|before| before.offset != base_offset) {
+        if let Some((_, before)) = before.filter(|(_, before)| before.offset != base_offset) {
             return Err(OpenError::Corrupt {
                 path,
                 at: SEGMENT_HEADER_BYTES as u64,
@@ -350,13 +406,18 @@ pub(crate) fn recover(
                 ),
             });
         }
-        if let Some(seal) = segment.seal().filter(|_| segment.number() <= covered) {
+        let is_covered = segment.number() <= covered;
+        if let Some(seal) = segment.seal().filter(|_| is_covered) {
             let place = Place { records: seal.records, units: seal.end_units as usize };
-            before = Some(End::of(&segment, base_offset, place));
+            end = End::of(&segment, base_offset, place);
+            before = Some((segment.number(), end));
             kept.push(Arc::new(segment));
             continue;
         }
-        let scanned = scan(&segment, &mut replay).map_err(io_at("map", &path))?;
+        // What the snapshot stands for already must not be applied to it once more, whatever became of the seal.
+        let mut covered_already = Replay::new(internal);
+        let replay = if is_covered { &mut covered_already } else { &mut replay };
+        let scanned = scan(&segment, replay).map_err(io_at("map", &path))?;
         durable = durable.max(scanned.durable).max(segment.seal().map_or(0, |seal| seal.durable));
         let whole = match segment.seal() {
             Some(seal) => scanned.end.units as u64 >= seal.end_units && scanned.end.records == seal.records,
@@ -371,7 +432,7 @@ pub(crate) fn recover(
             remove_all(&mut rest)?;
         }
         end = End::of(&segment, base_offset, place);
-        before = Some(end);
+        before = Some((segment.number(), end));
         kept.push(Arc::new(match (whole, segment.seal()) {
             (true, Some(_)) => segment,
             (whole, _) => {
@@ -384,6 +445,15 @@ pub(crate) fn recover(
         }));
     }
     drop(rest);
+    let durable_end = kept.last().map_or(covered, |segment| segment.number());
+    for (number, path, refused) in headless.into_iter().rev() {
+        // Dropped by retention, or behind the end; in neither place is it missed. Anywhere else a segment is.
+        let is_missed = number <= durable_end && kept.first().is_some_and(|first| first.number() < number);
+        if is_missed || durable > end.position {
+            return Err(refused);
+        }
+        fs::remove_file(&path).map_err(io_at("remove", &path))?;
+    }
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
     Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots, durable: end })

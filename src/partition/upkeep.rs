@@ -29,8 +29,7 @@ impl PartitionState {
             if now_ms.saturating_sub(segment.shape().prepared_ms) > AGE_MAX_MS
                 && let Some(tail) = segment.tail()
             {
-                // A claim larger than what is left closes the segment.
-                let _too_large = tail.claim(0, tail.shape().capacity);
+                tail.close();
             }
             // Memory of its own is kept until the file has all of it.
             let held_back = segment.is_direct() && self.durable.position() < segment.end_of_file();
@@ -125,6 +124,8 @@ impl PartitionState {
         let unused = match spare {
             None => Some(path),
             Some(spare) => {
+                // Before the file gets another header: a power cut must not leave that header under the old name.
+                self.sync_names().map_err(io_at("sync", &self.directory))?;
                 self.chain.put_spare(spare, self.options.segments_ahead as usize).map(|spare| spare.path.clone())
             }
         };

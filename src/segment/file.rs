@@ -40,6 +40,9 @@ pub(crate) struct Segment {
     header: SegmentHeader,
     /// Of the seal that the file has; 0 for none.
     generation: u64,
+    /// Prepared by this opening of the log: every block of the file is there, and no reader of an earlier opening can hold
+    /// it. Only such a file is used again.
+    prepared_here: bool,
     shape: Shape,
     path: Mutex<PathBuf>,
     backing: OnceLock<Backing>,
@@ -83,6 +86,7 @@ impl Segment {
         Ok(Self {
             header,
             generation: 0,
+            prepared_here: true,
             shape,
             path: Mutex::new(path),
             backing: OnceLock::from(backing),
@@ -106,6 +110,7 @@ impl Segment {
         Self {
             header,
             generation: 0,
+            prepared_here: false,
             shape: Shape::of(&header),
             path: Mutex::new(path),
             backing: OnceLock::new(),
@@ -323,7 +328,8 @@ impl Segment {
 
     /// The same segment, sealed, read from its file.
     pub(crate) fn handed_over(&self) -> Option<Self> {
-        Some(Self::sealed(self.path(), self.header, *self.seal.get()?))
+        let sealed = Self::sealed(self.path(), self.header, *self.seal.get()?);
+        Some(Self { prepared_here: self.prepared_here, ..sealed })
     }
 
     /// Tells readers that another value stands for this segment now.
@@ -343,6 +349,7 @@ impl Segment {
 
     /// Takes a segment that nobody else holds apart, for another use.
     pub(crate) fn into_spare(self, direct: bool) -> Option<Spare> {
+        self.prepared_here.then_some(())?;
         let path = self.path.into_inner().unwrap_or_else(PoisonError::into_inner);
         let file = File::open(&path).ok()?;
         // A reader in another process holds a shared lock on the segment it reads.

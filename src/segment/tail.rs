@@ -278,6 +278,19 @@ impl Tail {
         Place::unpack(self.word.load(Ordering::Acquire)).units.min(self.shape.capacity)
     }
 
+    /// Whether the segment takes no more claims. Whoever makes a new handle, or claims without one, looks here first: each
+    /// handle overshoots a segment once, and handles come and go without end.
+    pub(crate) fn is_full(&self) -> bool {
+        self.claimed() >= self.shape.capacity
+    }
+
+    /// Closes the segment early, by a claim larger than what is left.
+    pub(crate) fn close(&self) {
+        if !self.is_full() {
+            let _too_large = self.claim(0, self.shape.capacity);
+        }
+    }
+
     /// Links the next segment. Called by the one preparer of the chain.
     pub(crate) fn link(&self, next: Arc<Self>) {
         self.next.set(next);

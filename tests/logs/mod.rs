@@ -86,7 +86,7 @@ pub fn copy_of(log: &Path) -> TempDir {
     copy
 }
 
-fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+pub fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -180,6 +180,19 @@ pub fn append_many(session: &mut Session, partition: &Partition, sequences: std:
 /// A payload that tells its sequence, and makes about 600 of them fill a small segment.
 pub fn payload_of(sequence: u64) -> Vec<u8> {
     format!("record {sequence}").into_bytes()
+}
+
+/// Returns when the log's clock has moved on.
+pub fn let_time_pass(log: &Log) {
+    let clock = log.partition("clock").expect("a partition");
+    let mut appender = clock.appender().expect("an appender");
+    let mut reader = clock.read_from_end().expect("a reader");
+    let mut now = || {
+        appender.append(b"tick").expect("appended");
+        reader.next().expect("read").expect("just appended").timestamp_ms()
+    };
+    let before = now();
+    eventually("the clock moves on", || now() > before + 1);
 }
 
 /// Waits for what another thread is about to do.

@@ -1,6 +1,7 @@
 //! The `oncelog` command: one subcommand a file.
 
 mod bench;
+mod crash;
 mod failure;
 mod producers;
 
@@ -28,6 +29,9 @@ struct Arguments {
 enum Command {
     /// Measure what an append costs, with and without idempotence.
     Bench(Box<bench::Arguments>),
+    /// Crash logs on purpose, and compare what is left with what was acknowledged.
+    #[command(subcommand)]
+    Crash(crash::Command),
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Crash(command) => crash::run(command),
         Command::Producers(command) => producers::run(command),
     };
     match done {

@@ -1,0 +1,87 @@
+//! File systems of our own: loop devices and mounts, which are always taken away again.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `EXT4_IOC_SHUTDOWN`: the file system stops as if its device had gone.
+const SHUTDOWN: libc::c_ulong = 0x8004_587d;
+
+/// The journal is not written out first: what was not flushed is lost.
+const WITHOUT_LOG_FLUSH: u32 = 2;
+
+/// Runs a command, and returns what it says.
+fn command(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// A file as a block device.
+struct Loop(String);
+
+impl Loop {
+    fn attach(file: &Path) -> Result<Self, String> {
+        command("losetup", &["--find", "--show", &file.display().to_string()]).map(Self)
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // Nobody is left to tell if this fails.
+        let _ = command("losetup", &["--detach", &self.0]);
+    }
+}
+
+/// A mounted file system, with the loop device below it if it has one.
+pub(super) struct Disk {
+    at: PathBuf,
+    /// Dropped after the mount is gone.
+    _device: Option<Loop>,
+}
+
+impl Disk {
+    /// Makes an ext4 file system in a file.
+    pub(super) fn format(file: &Path) -> Result<(), String> {
+        command("mkfs.ext4", &["-q", "-F", &file.display().to_string()]).map(|_| ())
+    }
+
+    /// Mounts the ext4 file system that is in a file.
+    pub(super) fn mount(file: &Path, at: &Path) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let device = Loop::attach(file)?;
+        command("mount", &["-t", "ext4", &device.0, &at.display().to_string()])?;
+        Ok(Self { at: at.to_owned(), _device: Some(device) })
+    }
+
+    /// Mounts a file system of that many bytes in memory.
+    pub(super) fn in_memory(bytes: u64, at: &Path) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let size = format!("size={bytes}");
+        command("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &at.display().to_string()])?;
+        Ok(Self { at: at.to_owned(), _device: None })
+    }
+
+    /// Cuts the power: nothing reaches the file below any more.
+    pub(super) fn cut_power(&self) -> io::Result<()> {
+        let root = File::open(&self.at)?;
+        let how = WITHOUT_LOG_FLUSH;
+        // SAFETY: the request reads one u32 from the pointer, which points to one that lives on; the descriptor is open.
+        let result = unsafe { libc::ioctl(root.as_raw_fd(), SHUTDOWN, &raw const how) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let at = self.at.display().to_string();
+        // Lazily where it is still in use: a file system whose power was cut may not go at once.
+        if command("umount", &[&at]).is_err() {
+            let _ = command("umount", &["-l", &at]);
+        }
+    }
+}

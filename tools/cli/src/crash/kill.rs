@@ -1,0 +1,141 @@
+//! `oncelog crash kill`: the process is killed with SIGKILL, again and again on one log, and then on a fresh one.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::check::check;
+use super::child::Child;
+use super::course::{Bounds, Course};
+use super::dice::Dice;
+use super::plan::{Idempotence, Plan, Side};
+
+/// Most kills on one log.
+const KILLS_MAX: u64 = 8;
+
+/// Most time that a child has after its first acknowledgement.
+const LIFE_MAX_US: u64 = 60_000;
+
+/// Arguments of `oncelog crash kill`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(super) bounds: Bounds,
+
+    #[command(flatten)]
+    pub(super) load: Load,
+}
+
+/// What is appended while it crashes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Load {
+    /// The memory that is written to.
+    #[arg(long, value_enum, default_value_t = Windows::Both)]
+    window: Windows,
+
+    /// How retries are recognised; mixed has writers of each kind.
+    #[arg(long, value_enum, default_value_t = Idempotence::Mixed)]
+    idempotence: Idempotence,
+
+    /// Threads that append, each with records of its own.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    threads: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Windows {
+    Mapped,
+    Direct,
+    Both,
+}
+
+impl Load {
+    /// The plan of one log. Acknowledged is what survives a kill, unless `durable` asks for what survives a power cut.
+    pub(super) fn plan(&self, dir: &Path, seed: u64, durable: bool, dice: &mut Dice) -> Plan {
+        let window = match self.window {
+            Windows::Mapped => Side::Mapped,
+            Windows::Direct => Side::Direct,
+            Windows::Both if seed.is_multiple_of(2) => Side::Mapped,
+            Windows::Both => Side::Direct,
+        };
+        Plan {
+            dir: dir.to_owned(),
+            window,
+            idempotence: self.idempotence,
+            threads: self.threads,
+            seed,
+            retention: dice.one_in(2),
+            durable: durable || window == Side::Direct,
+            next: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+    while course.goes_on() {
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        if let Err(reason) = one_log(directory.path(), arguments, course) {
+            return Err(format!("{reason}; the log is in {}", directory.keep().display()));
+        }
+        course.seed += 1;
+    }
+    Ok(())
+}
+
+fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+    let mut dice = Dice::new(course.seed);
+    let log = directory.join("log");
+    let mut plan = arguments.load.plan(&log, course.seed, false, &mut dice);
+    for kill in 0..1 + dice.below(KILLS_MAX) {
+        if !course.goes_on() {
+            break;
+        }
+        plan.seed = dice.roll();
+        let mut child = Child::start(&plan)?;
+        // One in a few is killed while it opens the log.
+        let early = kill > 0 && dice.one_in(4);
+        if !early {
+            child.wait("acknowledgement", |reports| !reports.acknowledged.is_empty())?;
+        }
+        thread::sleep(Duration::from_micros(dice.below(LIFE_MAX_US)));
+        child.still_runs()?;
+        let acknowledged = child.kill().acknowledged;
+        // Looked at as a copy, so that the next child finds what was left by the kill, and not by a close.
+        let next = if dice.one_in(2) {
+            let copied = directory.join("copy");
+            copy(&log, &copied).map_err(|error| format!("copying the log: {error}"))?;
+            let next = check(&copied, &plan, &acknowledged, false, &mut dice)?;
+            fs::remove_dir_all(&copied).map_err(|error| error.to_string())?;
+            course.count("looked at in a copy, the next child finds the crash itself", 1);
+            next
+        } else {
+            check(&log, &plan, &acknowledged, true, &mut dice)?
+        };
+        course.count(if early { "killed while opening" } else { "killed while appending" }, 1);
+        course.count(if plan.window == Side::Mapped { "mapped window" } else { "direct window" }, 1);
+        course.count("records acknowledged at the last look of each log and kill", acknowledged.values().sum());
+        plan.next = next;
+        course.step();
+    }
+    course.count("logs", 1);
+    Ok(())
+}
+
+/// Copies a directory whose owner is dead.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! `oncelog crash`: logs that are crashed on purpose, and compared with what was acknowledged.
+
+mod check;
+mod child;
+mod course;
+mod dice;
+mod disk;
+mod flip;
+mod full;
+mod kill;
+mod plan;
+mod power;
+mod small_log;
+mod writers;
+
+use clap::{Args, Subcommand};
+
+use self::course::{Bounds, Course, Outcome, tell};
+use crate::failure::Failure;
+
+/// Crashes of each harness that is given neither a count nor seconds; flipping goes over all there is.
+const KILLS: u64 = 100;
+const CUTS: u64 = 20;
+
+/// Seconds of all harnesses together, unless given.
+const ALL_SECONDS: f64 = 120.0;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Kill a process that appends, with SIGKILL, and reopen its log.
+    Kill(kill::Arguments),
+    /// Flip each byte of a small log and cut it at each length, and open what is left.
+    Flip(flip::Arguments),
+    /// Fill up a small file system while a process appends, and make room. Needs root.
+    Full(full::Arguments),
+    /// Cut the power below a log's disk. Needs root and loop devices.
+    Power(power::Arguments),
+    /// Each of them, with a share of the seconds.
+    All(All),
+    /// The process that is killed.
+    #[command(hide = true)]
+    Child(plan::Plan),
+}
+
+/// Arguments of `oncelog crash all`.
+#[derive(Args)]
+pub(crate) struct All {
+    #[command(flatten)]
+    bounds: Bounds,
+
+    #[command(flatten)]
+    load: kill::Load,
+}
+
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    let (outcomes, json) = match command {
+        Command::Child(plan) => return writers::run(&plan),
+        Command::Kill(arguments) => (vec![kill(&arguments)], arguments.bounds.json),
+        Command::Flip(arguments) => (vec![flip(&arguments)], arguments.bounds.json),
+        Command::Full(arguments) => (vec![full(&arguments)], arguments.bounds.json),
+        Command::Power(arguments) => (vec![power(&arguments)], arguments.bounds.json),
+        Command::All(all) => {
+            let seconds = Some(all.bounds.seconds.unwrap_or(ALL_SECONDS) / 4.0);
+            let bounds = Bounds { seconds, json: None, ..all.bounds.clone() };
+            let load = || all.load.clone();
+            let outcomes = vec![
+                kill(&kill::Arguments { bounds: bounds.clone(), load: load() }),
+                flip(&flip::Arguments { bounds: bounds.clone() }),
+                full(&full::Arguments { bounds: bounds.clone(), load: load() }),
+                power(&power::Arguments { bounds: bounds.clone(), load: load() }),
+            ];
+            (outcomes, all.bounds.json)
+        }
+    };
+    tell(&outcomes, json.as_ref())
+}
+
+fn kill(arguments: &kill::Arguments) -> Outcome {
+    let mut course = Course::new("kill", &arguments.bounds, Some(KILLS));
+    let result = kill::run(arguments, &mut course);
+    course.end(result)
+}
+
+fn flip(arguments: &flip::Arguments) -> Outcome {
+    let mut course = Course::new("flip", &arguments.bounds, None);
+    let result = flip::run(arguments, &mut course);
+    course.end(result)
+}
+
+fn full(arguments: &full::Arguments) -> Outcome {
+    let mut course = Course::new("full", &arguments.bounds, Some(CUTS));
+    let result = full::run(arguments, &mut course);
+    course.end(result)
+}
+
+fn power(arguments: &power::Arguments) -> Outcome {
+    let mut course = Course::new("power", &arguments.bounds, Some(CUTS));
+    let result = power::run(arguments, &mut course);
+    course.end(result)
+}

@@ -1,0 +1,139 @@
+//! `oncelog crash power`: the power is cut below the disk that a log is on.
+//!
+//! ```text
+//! log | file system B | loop device | file F, written whole once | file system A | loop device | file
+//!                                                                      ^ stops here: what was not flushed is gone
+//! ```
+//!
+//! With one file system only, a write past the cache would survive without any flush, and the direct window would not be
+//! put to the test.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::check::check;
+use super::child::Child;
+use super::course::{Bounds, Course};
+use super::dice::Dice;
+use super::disk::Disk;
+use super::kill::Load;
+use super::plan::Side;
+
+const OUTER_BYTES: u64 = 160 << 20;
+const INNER_BYTES: u64 = 96 << 20;
+
+/// Cuts of one log.
+const CUTS: u64 = 4;
+
+const LIFE_MAX_US: u64 = 150_000;
+
+/// Arguments of `oncelog crash power`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(super) bounds: Bounds,
+
+    #[command(flatten)]
+    pub(super) load: Load,
+}
+
+/// The two file systems; the inner one goes first.
+struct Nested {
+    inner: Disk,
+    outer: Disk,
+}
+
+struct Images {
+    outer_file: PathBuf,
+    outer: PathBuf,
+    inner_file: PathBuf,
+    inner: PathBuf,
+}
+
+impl Images {
+    fn make(place: &Path) -> Result<Self, String> {
+        let outer = place.join("outer");
+        let images = Self {
+            outer_file: place.join("outer.img"),
+            inner_file: outer.join("inner.img"),
+            inner: place.join("inner"),
+            outer,
+        };
+        let file = File::create(&images.outer_file).and_then(|file| file.set_len(OUTER_BYTES));
+        file.map_err(|error| error.to_string())?;
+        Disk::format(&images.outer_file)?;
+        let _outer = Disk::mount(&images.outer_file, &images.outer)?;
+        let written = File::create(&images.inner_file).and_then(|mut file| {
+            let block = vec![0; 1 << 20];
+            for _ in 0..INNER_BYTES >> 20 {
+                file.write_all(&block)?;
+            }
+            file.sync_all()
+        });
+        written.map_err(|error| format!("writing the inner image: {error}"))?;
+        Disk::format(&images.inner_file)?;
+        let synced = File::open(&images.inner_file).and_then(|file| file.sync_all());
+        synced.map_err(|error| error.to_string())?;
+        Ok(images)
+    }
+
+    fn mount(&self) -> Result<Nested, String> {
+        let outer = Disk::mount(&self.outer_file, &self.outer)?;
+        let inner = Disk::mount(&self.inner_file, &self.inner)?;
+        Ok(Nested { inner, outer })
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+    let place = tempfile::tempdir().map_err(|error| error.to_string())?;
+    if let Err(reason) = Images::make(place.path()).and_then(|images| images.mount().map(drop)) {
+        course.skip(format!("it needs root, loop devices and ext4: {reason}"));
+        return Ok(());
+    }
+    while course.goes_on() {
+        one_log(place.path(), arguments, course)?;
+        course.seed += 1;
+    }
+    Ok(())
+}
+
+fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+    let mut dice = Dice::new(course.seed);
+    let images = Images::make(place)?;
+    let log = images.inner.join("log");
+    let mut plan = arguments.load.plan(&log, course.seed, true, &mut dice);
+    // The disk is small.
+    plan.retention = true;
+    let mut nested = images.mount()?;
+    for _ in 0..CUTS {
+        if !course.goes_on() {
+            break;
+        }
+        plan.seed = dice.roll();
+        let mut child = Child::start(&plan)?;
+        child.wait("acknowledgement", |reports| !reports.acknowledged.is_empty())?;
+        thread::sleep(Duration::from_micros(dice.below(LIFE_MAX_US)));
+        child.still_runs()?;
+        nested.outer.cut_power().map_err(|error| format!("cutting the power: {error}"))?;
+        // What is acknowledged after the cut must be there as well: its flush has succeeded.
+        let acknowledged = child.kill().acknowledged;
+        let Nested { inner, outer } = nested;
+        drop(inner);
+        drop(outer);
+        nested = images.mount()?;
+        plan.next = check(&log, &plan, &acknowledged, true, &mut dice)?;
+        course.count(if plan.window == Side::Mapped { "mapped window" } else { "direct window" }, 1);
+        course.count("records acknowledged at the last look of each cut", acknowledged.values().sum());
+        course.step();
+    }
+    course.count("logs", 1);
+    let Nested { inner, outer } = nested;
+    drop(inner);
+    drop(outer);
+    Ok(())
+}
