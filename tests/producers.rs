@@ -270,14 +270,16 @@ fn a_producer_that_appends_is_not_idle() {
 }
 
 /// Sessions of one name, opened one after the other while the one before is appending as fast as it can: each goes on
-/// where its predecessor was stopped, and no sequence is stored twice or left out.
+/// where its predecessor was stopped, and no sequence is stored twice or left out. The records are long, so that sessions
+/// are fenced while they wait for the next segment, between the look at their epoch and their claim, were it so.
 #[test]
 fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
-    const TAKEOVERS: usize = 60;
-    let (_directory, log, partition) = fresh();
+    const TAKEOVERS: u64 = 150;
+    let (_directory, log, partition) = fresh_with(&small().segments_ahead(1));
+    let payload = |sequence: u64| vec![sequence as u8; 1 + sequence as usize * 4_999 % 15_000];
     let append = &|mut session: Session, mut next: u64| {
-        for _ in 0..20_000 {
-            match session.append(&partition, next, &next.to_le_bytes()).expect("answered") {
+        for _ in 0..2_000 {
+            match session.append(&partition, next, &payload(next)).expect("answered") {
                 Answer::Appended { .. } => next += 1,
                 Answer::Fenced { epoch } if epoch > session.epoch() => return,
                 other => panic!("sequence {next} of epoch {}: {other:?}", session.epoch()),
@@ -285,16 +287,18 @@ fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
         }
     };
     thread::scope(|scope| {
-        for _ in 0..TAKEOVERS {
+        for takeover in 0..TAKEOVERS {
             let mut session = log.session("writer").expect("a session");
             let next = session.last(&partition).expect("read").map_or(0, |last| last.sequence + 1);
             scope.spawn(move || append(session, next));
+            // At another moment each time.
+            thread::sleep(Duration::from_micros(takeover * 137 % 1_000));
         }
     });
     let seen = all(&partition);
-    for (sequence, seen) in seen.iter().enumerate() {
-        assert_eq!(seen.producer.expect("a session's").sequence, sequence as u64);
-        assert_eq!(seen.payload, (sequence as u64).to_le_bytes());
+    for (sequence, seen) in (0..).zip(&seen) {
+        assert_eq!(seen.producer.expect("a session's").sequence, sequence);
+        assert_eq!(seen.payload, payload(sequence));
     }
-    assert!(seen.len() > TAKEOVERS);
+    assert!(seen.len() as u64 > TAKEOVERS);
 }

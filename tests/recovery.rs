@@ -187,10 +187,14 @@ fn files_left_behind_are_removed_and_harm_nothing() {
     let (directory, log, partition) = fresh();
     eventful(&log, &partition);
     let before = state(&log, &partition);
+    partition.prepare(2).expect("prepared");
     let copy = killed(directory.path());
     let left = |number: u64, suffix: &str| file(copy.path(), &format!("{number:016}.{suffix}"));
-    let prepared =
-        fs::read(left(5, "ready").as_path()).or_else(|_| fs::read(left(4, "ready"))).expect("one stands ready");
+    let orders = left(0, "ready");
+    let ready = fs::read_dir(orders.parent().expect("its directory")).expect("listed");
+    let mut ready = ready.map(|entry| entry.expect("listed").path());
+    let ready = ready.find(|path| path.extension().is_some_and(|suffix| suffix == "ready"));
+    let prepared = fs::read(ready.expect("one stands ready")).expect("read");
     fs::write(left(90, "ready"), b"").expect("written");
     fs::write(left(91, "ready"), &prepared[..100]).expect("written");
     fs::write(left(92, "ready"), &prepared).expect("written");
