@@ -5,8 +5,7 @@ use oncelog::format::FRAME_ALIGN;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::bare::Bare;
-use crate::payload::Feed;
+use crate::{bare::Bare, payload::Feed};
 
 /// One thread's share of a block: `calls` frames with a header of HEADER bytes.
 pub(crate) fn write<const HEADER: usize>(mut segments: &[Bare], feed: &mut Feed<'_>, calls: u64) {
@@ -44,7 +43,7 @@ fn reserve<'s>(segments: &mut &'s [Bare], bytes: usize) -> (&'s Bare, usize) {
     let frame = bytes.next_multiple_of(FRAME_ALIGN);
     loop {
         match segments[0].tail.0.fetch_add(frame, Relaxed) {
-            at if at + frame <= segments[0].bytes => return (&segments[0], at),
+            at if at + frame <= segments[0].bytes => return (segments[0].fetch_ahead(at, frame), at),
             _ => *segments = &segments[1..],
         }
     }

@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn every_value_has_the_name_of_the_interface() {
-        let spread = Spread { median: 1.0, min: 1.0, max: 1.0 };
+        let spread = Spread::of([1.0]).expect("a value");
         let mut figure = Figure::empty(Kind::Fetch);
         figure.ns_per_append = Some(spread);
         figure.limit_ns_per_append = Some(spread);

@@ -11,6 +11,12 @@ pub struct Spread {
     pub min: f64,
     /// The largest.
     pub max: f64,
+    /// A quarter of the repeats are at most this.
+    #[serde(skip)]
+    pub lower_quarter: f64,
+    /// A quarter of the repeats are at least this.
+    #[serde(skip)]
+    pub upper_quarter: f64,
 }
 
 impl Spread {
@@ -23,7 +29,9 @@ impl Spread {
         let middle = values.len() / 2;
         let median =
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
-        Some(Self { median, min, max })
+        let lower_quarter = values[values.len() / 4];
+        let upper_quarter = values[values.len() - 1 - values.len() / 4];
+        Some(Self { median, min, max, lower_quarter, upper_quarter })
     }
 
     /// The spread of the ratios of pairs: each repeat against the one measured beside it, so that what drifts from
@@ -33,10 +41,11 @@ impl Spread {
         Self::of(values.iter().zip(against).map(|(value, against)| value / against))
     }
 
-    /// Whether the repeats lie on both sides of a value: no difference from it was found.
+    /// Whether the middle half of the repeats lies on both sides of a value: no difference from it was found. Not all of
+    /// them, so that one repeat that the machine disturbed does not hide what the others show.
     #[must_use]
     pub fn straddles(&self, value: f64) -> bool {
-        self.min <= value && value <= self.max
+        self.lower_quarter <= value && value <= self.upper_quarter
     }
 }
 
@@ -47,8 +56,9 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_lies_between() {
         let spread = Spread::of([4.0, 1.0, 2.0, 3.0]).expect("values");
-        assert_eq!(spread, Spread { median: 2.5, min: 1.0, max: 4.0 });
-        assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
+        assert_eq!((spread.median, spread.min, spread.max), (2.5, 1.0, 4.0));
+        let one = Spread::of([7.0]).expect("a value");
+        assert_eq!((one.median, one.min, one.max), (7.0, 7.0, 7.0));
         assert_eq!(Spread::of([]), None);
     }
 
@@ -56,6 +66,13 @@ mod tests {
     fn ratios_are_taken_pair_by_pair() {
         // The machine halves its speed at each repeat, and the ratio stays what it is.
         let ratio = Spread::of_ratios(&[15.0, 30.0, 60.0], &[10.0, 20.0, 40.0]).expect("pairs");
-        assert_eq!(ratio, Spread { median: 1.5, min: 1.5, max: 1.5 });
+        assert_eq!((ratio.median, ratio.min, ratio.max), (1.5, 1.5, 1.5));
+    }
+
+    #[test]
+    fn one_disturbed_repeat_does_not_hide_a_difference() {
+        let ratio = Spread::of([1.5, 1.6, 0.9, 1.7, 1.5]).expect("ratios");
+        assert!(!ratio.straddles(1.0));
+        assert!(Spread::of([0.9, 1.1, 1.0, 0.95, 1.2]).expect("ratios").straddles(1.0));
     }
 }

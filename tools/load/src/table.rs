@@ -85,7 +85,7 @@ fn closed(text: &mut String, conditions: &str, figures: &[&Figure]) {
         &format!(
             "Append, closed loop: {conditions}, segments prepared ahead.\n\
              The time of one append on its thread; x limit and x off are medians of the pairs' ratios\n\
-             (~: no difference found, the pairs lie on both sides of 1)."
+             (~: no difference found, the middle half of the pairs lies on both sides of 1)."
         ),
     );
 }
@@ -350,7 +350,13 @@ fn ratio(spread: Option<Spread>) -> String {
 }
 
 fn scaled(spread: Spread, factor: f64) -> Spread {
-    Spread { median: spread.median * factor, min: spread.min * factor, max: spread.max * factor }
+    Spread {
+        median: spread.median * factor,
+        min: spread.min * factor,
+        max: spread.max * factor,
+        lower_quarter: spread.lower_quarter * factor,
+        upper_quarter: spread.upper_quarter * factor,
+    }
 }
 
 /// Three digits that matter.
@@ -373,7 +379,7 @@ mod tests {
 
     /// Figures wider than any real one.
     fn wide() -> RunResult {
-        let spread = |median: f64| Some(Spread { median, min: median * 0.9, max: median * 1.2 });
+        let spread = |median: f64| Spread::of([median * 0.9, median, median * 1.2]);
         let percentiles = Some(Percentiles {
             p50: 65,
             p90: 1_100,
