@@ -286,9 +286,13 @@ fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
             }
         }
     };
+    // By epoch, from 1 on: where the partition ended once all elder ones were fenced.
+    let mut ends = vec![0];
     thread::scope(|scope| {
         for takeover in 0..TAKEOVERS {
             let mut session = log.session("writer").expect("a session");
+            ends.push(partition.end_offset());
+            assert_eq!(ends.len(), session.epoch() as usize + 1);
             let next = session.last(&partition).expect("read").map_or(0, |last| last.sequence + 1);
             scope.spawn(move || append(session, next));
             // At another moment each time.
@@ -296,9 +300,13 @@ fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
         }
     });
     let seen = all(&partition);
-    for (sequence, seen) in (0..).zip(&seen) {
-        assert_eq!(seen.producer.expect("a session's").sequence, sequence);
-        assert_eq!(seen.payload, payload(sequence));
+    for (expected, seen) in (0..).zip(&seen) {
+        let Stamp { epoch, sequence, .. } = seen.producer.expect("a session's");
+        assert_eq!((sequence, &seen.payload), (expected, &payload(expected)));
+        assert!(
+            ends.get(epoch as usize + 1).is_none_or(|end| seen.offset < *end),
+            "epoch {epoch} appended when fenced"
+        );
     }
     assert!(seen.len() as u64 > TAKEOVERS);
 }
