@@ -168,7 +168,7 @@ impl Tail {
             claim.publish(Publication::of_padding(self.shape.tag, rest));
         }
         // Relaxed: the word says all there is to know. What was published before is seen through the publication words,
-        // and whoever steps on has added to `word` itself, behind everyone who claimed here.
+        // and whoever steps on has added to `word` itself, or has seen the addition that crossed the end.
         self.closed.store(place.pack(), Ordering::Relaxed);
     }
 
@@ -278,10 +278,11 @@ impl Tail {
         Place::unpack(self.word.load(Ordering::Acquire)).units.min(self.shape.capacity)
     }
 
-    /// Whether the segment takes no more claims. Whoever makes a new handle, or claims without one, looks here first: each
-    /// handle overshoots a segment once, and handles come and go without end.
+    /// Whether a claim has crossed the end, so that there will be a word of where. Whoever makes a new handle, or claims
+    /// without one, looks here first: each handle overshoots a segment once, and handles come and go without end. A
+    /// segment that is filled to its last unit has not been crossed yet: the next claim does that.
     pub(crate) fn is_full(&self) -> bool {
-        self.claimed() >= self.shape.capacity
+        Place::unpack(self.word.load(Ordering::Acquire)).units > self.shape.capacity
     }
 
     /// Closes the segment early, by a claim larger than what is left.
