@@ -11,6 +11,8 @@ use std::{
 
 /// Pause of a committer that finds nothing to write while somebody waits: a frame before the one waited for is open.
 const OPEN_FRAME_PAUSE: Duration = Duration::from_micros(50);
+/// Pause of the log's own committer when it was roused and found nothing to write.
+const NOTHING_TO_FLUSH_PAUSE: Duration = Duration::from_millis(1);
 
 impl Core {
     /// Waits until `offset` is durable; false if the time is over first.
@@ -61,8 +63,12 @@ impl Core {
     /// One round of the committer's own thread, if nobody else is at it.
     pub(crate) fn commit_in_background(&self) {
         if self.committer.take_role(None) {
-            self.round(None);
+            let moved = self.round(None);
             self.committer.hand_over(false);
+            if !moved {
+                // What a task waits for may not have been appended yet.
+                thread::sleep(NOTHING_TO_FLUSH_PAUSE);
+            }
         }
     }
 

@@ -114,7 +114,6 @@ impl Supply for Source<'_> {
     fn opened(&self) {
         PartitionState::count(&self.partition.counters.rotations);
         self.partition.wants_segment.store(true, Ordering::Release);
-        self.partition.wants_upkeep.store(true, Ordering::Release);
         self.core.asked.store(true, Ordering::Release);
     }
 }
@@ -195,6 +194,11 @@ impl Handle {
         // What the direct window holds in memory alone goes to the files, whether anybody has waited for it or not.
         self.core.commit_in_background();
         let mut result = Ok(());
+        if let Some(DurableError::Poisoned { doing, source }) = self.core.committer.poison() {
+            // Nothing is sealed that may not be on the device: the next opening finds out what is.
+            self.core.waiters.close();
+            return Err(OpenError::Io { doing, path: self.core.directory.clone(), source });
+        }
         for partition in self.core.all_partitions() {
             result = result.and(partition.close());
         }
@@ -266,8 +270,10 @@ fn run_upkeep(core: &Core) {
             if core.is_stopped() {
                 return;
             }
-            partition.wants_upkeep.store(false, Ordering::Release);
-            partition.upkeep(core.clock.now_ms());
+            // After a failed flush nothing is sealed, stood for by a snapshot or dropped: it may not be on the device.
+            if !core.committer.is_poisoned() {
+                partition.upkeep(core.clock.now_ms());
+            }
         }
         core.upkeep.wait(UPKEEP_PERIOD);
     }

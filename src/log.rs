@@ -108,7 +108,6 @@ fn assemble(
         preparation: Mutex::default(),
         prepared: Condvar::new(),
         wants_segment: AtomicBool::new(false),
-        wants_upkeep: AtomicBool::new(false),
         appenders: AtomicU64::new(0),
         counters: Counters::default(),
     };
@@ -201,11 +200,12 @@ impl Log {
             Some(state) => Arc::clone(state),
             None => {
                 let number = partitions.all.len() as u32;
-                let directory = core.directory.join(PARTITIONS);
-                create_partition(&directory, name, number, core.identity)?;
-                let directory = directory.join(name);
-                let recovered = recover(&directory, &core.identity, number, false)?;
-                let (state, _) = assemble(name, number, &directory, core.identity, &core.options, recovered)?;
+                let partitions_directory = core.directory.join(PARTITIONS);
+                let directory = partitions_directory.join(name);
+                // What can fail comes before the number is used on disk: a number belongs to one name.
+                let nothing = Recovered::nothing();
+                let (state, _) = assemble(name, number, &directory, core.identity, &core.options, nothing)?;
+                create_partition(&partitions_directory, name, number, core.identity)?;
                 let state = Arc::new(state);
                 partitions.names.insert(name.into(), number);
                 partitions.all.push(Arc::clone(&state));

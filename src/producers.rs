@@ -17,7 +17,7 @@ use crate::{
         slot::{Slot, State},
     },
     registry::{Numbering, ProducerInfo, Registration, Registry, Taken},
-    sync::Backoff,
+    sync::{Arc, Backoff},
 };
 
 /// A producer's place in a partition, as found under the registry's lock.
@@ -84,12 +84,17 @@ impl Core {
         }
         // As every durable record: with a mark before it, so that damage to it is not taken for the end of the log, and
         // with the log poisoned if it fails.
-        match self.committer.flush(std::slice::from_ref(own), self.clock.now_ms()) {
+        self.flush_now(own)
+    }
+
+    /// Makes all that is visible in a partition durable.
+    fn flush_now(&self, partition: &Arc<PartitionState>) -> Result<(), RegisterError> {
+        match self.committer.flush(std::slice::from_ref(partition), self.clock.now_ms()) {
             Ok(_) => Ok(()),
             Err((doing, error)) => {
                 let source = copy(&error);
                 self.poison(doing, error);
-                Err(RegisterError::Sync { path: own.directory.clone(), source })
+                Err(RegisterError::Sync { path: partition.directory.clone(), source })
             }
         }
     }
@@ -99,6 +104,10 @@ impl Core {
         for partition in self.all_partitions() {
             if let Some(slot) = own_slot(&partition, entry.id) {
                 self.fence(&partition, slot, entry, numbering)?;
+                if numbering == Numbering::Restart {
+                    // Lost in a crash, it would leave the old numbering, and new records be taken for old ones.
+                    self.flush_now(&partition)?;
+                }
             }
         }
         Ok(())
@@ -211,7 +220,7 @@ impl Core {
     }
 }
 
-fn info(entry: &RegistrationEntry, partitions: &[std::sync::Arc<PartitionState>]) -> ProducerInfo {
+fn info(entry: &RegistrationEntry, partitions: &[Arc<PartitionState>]) -> ProducerInfo {
     let mut info = ProducerInfo {
         id: entry.id,
         name: entry.name.to_string(),

@@ -32,6 +32,8 @@ struct Links {
     root: Arc<Tail>,
     /// Whether a segment was begun since the log was opened.
     begun: bool,
+    /// Nothing is appended any more.
+    closed_for_good: bool,
     /// Where the next segment file begins.
     next_position: u64,
     end_before: End,
@@ -98,8 +100,15 @@ impl Chain {
     pub(crate) fn new(segments: Vec<Arc<Segment>>, last_number: u64, next_position: u64, end: End) -> Self {
         let base = segments.last().map_or(end.position, |segment| segment.shape().base_position);
         let root = Arc::new(Tail::ended(last_number, base, end.position, end.offset));
-        let links =
-            Links { root, begun: false, next_position, end_before: end, segments: segments.into(), spares: Vec::new() };
+        let links = Links {
+            root,
+            begun: false,
+            closed_for_good: false,
+            next_position,
+            end_before: end,
+            segments: segments.into(),
+            spares: Vec::new(),
+        };
         Self { links: Mutex::new(links) }
     }
 
@@ -218,6 +227,9 @@ impl Chain {
         let mut links = locked(&self.links);
         let before = links.segments.back().and_then(|segment| segment.tail()).unwrap_or(&links.root);
         if let Some(tail) = segment.tail() {
+            if links.closed_for_good {
+                tail.close();
+            }
             before.link(Arc::clone(tail));
         }
         links.next_position = segment.end_of_file();
@@ -226,7 +238,8 @@ impl Chain {
 
     /// Closes every segment, those that stand ready too, so that whoever appends comes to ask for another one.
     pub(crate) fn close_for_good(&self) {
-        let links = locked(&self.links);
+        let mut links = locked(&self.links);
+        links.closed_for_good = true;
         for tail in links.segments.iter().filter_map(|segment| segment.tail()) {
             tail.close();
         }

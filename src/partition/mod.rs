@@ -11,7 +11,7 @@
 //! | `chain.rs` | the segments by number, offset and position; what is visible |
 //! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
 //! | `replay.rs` | the producers that a stretch of frames amounts to |
-//! | `recovery.rs` | all of the above from what is on disk |
+//! | `listing.rs`, `recovery.rs` | all of the above from what is on disk |
 //! | `snapshots.rs` | the producers as of a sealed end, written beside the segments |
 
 pub(crate) mod append;
@@ -24,6 +24,8 @@ pub(crate) mod duplicates;
 pub(crate) mod durability;
 pub(crate) mod fence;
 pub(crate) mod fill;
+#[cfg(not(loom))]
+mod listing;
 #[cfg(not(loom))]
 pub(crate) mod preparer;
 #[cfg(not(loom))]

@@ -24,21 +24,16 @@
 
 use super::{
     chain::{Chain, End},
+    listing::{Listing, begun_segments, list, start_of},
     replay::{Replay, control_words},
-    snapshots::{SNAPSHOT, SnapshotFile, UNFINISHED, read},
+    snapshots::{SnapshotFile, read},
 };
 use crate::{
     error::{OpenError, io_at},
-    format::{
-        SEGMENT_HEADER_BYTES, VERSION,
-        control::{Mark, Start},
-        files::Identity,
-        frame::Kind,
-        segment_header::{HEADER_BYTES, HeaderFault, Seal, SealReason, SegmentHeader},
-    },
+    format::{SEGMENT_HEADER_BYTES, control::Mark, files::Identity, frame::Kind, segment_header::SealReason},
     raw::window::Window,
     segment::{
-        file::{READY, SPARE, Segment, USED},
+        file::Segment,
         scan::{Found, Frame, find},
         tail::{FIRST_UNIT, Place},
     },
@@ -46,8 +41,7 @@ use crate::{
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -60,87 +54,17 @@ pub(crate) struct Recovered {
     pub(crate) durable: End,
 }
 
-/// Files of a partition's directory, ascending by number.
-struct Listing {
-    segments: Vec<(u64, PathBuf)>,
-    ready: Vec<(u64, PathBuf)>,
-    snapshots: Vec<(u64, PathBuf)>,
-}
-
-fn list(directory: &Path) -> Result<Listing, OpenError> {
-    let mut listing = Listing { segments: Vec::new(), ready: Vec::new(), snapshots: Vec::new() };
-    for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
-        let path = entry.map_err(io_at("list", directory))?.path();
-        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or("");
-        if [UNFINISHED, SPARE].contains(&suffix) {
-            fs::remove_file(&path).map_err(io_at("remove", &path))?;
-            continue;
-        }
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let Some(number) = number else { continue };
-        match suffix {
-            USED => listing.segments.push((number, path)),
-            READY => listing.ready.push((number, path)),
-            SNAPSHOT => listing.snapshots.push((number, path)),
-            _ => {}
+impl Recovered {
+    /// A partition that nobody has appended to.
+    pub(crate) fn nothing() -> Self {
+        let end = End { position: 0, offset: 0 };
+        Self {
+            chain: Chain::new(Vec::new(), 0, 0, end),
+            replay: Replay::new(false),
+            snapshots: Vec::new(),
+            durable: end,
         }
     }
-    listing.segments.sort();
-    listing.ready.sort();
-    listing.snapshots.sort();
-    Ok(listing)
-}
-
-/// Reads a segment's first block.
-fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Segment, OpenError> {
-    let file = File::open(path).map_err(io_at("open", path))?;
-    let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
-    let length = file.metadata().map_err(io_at("examine", path))?.len();
-    let mut block = [0; SEGMENT_HEADER_BYTES];
-    if length < block.len() as u64 {
-        return Err(foreign(format!("it has {length} bytes, and a segment has at least {}", block.len())));
-    }
-    file.read_exact_at(&mut block, 0).map_err(io_at("read", path))?;
-    let (bytes, _) = block.split_first_chunk::<HEADER_BYTES>().unwrap_or((&[0; HEADER_BYTES], &[]));
-    let header = SegmentHeader::decode(bytes).map_err(|fault| match fault {
-        HeaderFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}, and not as a segment does")),
-        HeaderFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
-        HeaderFault::Checksum => OpenError::Corrupt {
-            path: path.to_owned(),
-            at: 0,
-            reason: "the header's checksum does not agree".to_owned(),
-        },
-        HeaderFault::Value(name, value) => {
-            OpenError::Corrupt { path: path.to_owned(), at: 0, reason: format!("the header says {name} {value}") }
-        }
-    })?;
-    if (header.log, header.partition) != (identity.log, partition) {
-        return Err(foreign("it is of another log or partition".to_owned()));
-    }
-    if (header.number, header.bytes) != (number, length) {
-        return Err(OpenError::Corrupt {
-            path: path.to_owned(),
-            at: 0,
-            reason: format!(
-                "the header says segment {} of {} bytes, the file is segment {number} of {length} bytes",
-                header.number, header.bytes
-            ),
-        });
-    }
-    Ok(match Seal::newest(&block, &header) {
-        Some(seal) => Segment::sealed(path.to_owned(), header, seal),
-        None => Segment::unsealed(path.to_owned(), header),
-    })
-}
-
-/// The START frame of an unsealed segment, if it was begun.
-fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
-    let window = segment.window().map_err(io_at("map", segment.path()))?;
-    let Found::Frame(frame) = find(&window, segment.shape(), FIRST_UNIT) else { return Ok(None) };
-    if frame.stored.kind() != Kind::Start || !segment.verifies(&window, &frame) {
-        return Ok(None);
-    }
-    Ok(control_words(segment.body(&window, &frame)).map(Start::from_words))
 }
 
 /// Where a scan of a segment ended.
@@ -200,91 +124,6 @@ fn durable_behind(segment: &Segment, unit: usize) -> io::Result<u64> {
     Ok(durable)
 }
 
-/// What is found under a segment's name.
-enum Opened {
-    Segment(Box<Segment>),
-    /// With the error that it is if it is missed: a header that was never written, or that of an earlier use of the file: the name reached the device, and the header
-    /// did not. Nothing in the segment was ever durable, since a first flush takes the header along.
-    Headless(OpenError),
-}
-
-/// Opens what was given the name of a segment with frames.
-fn open_named(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Opened, OpenError> {
-    let refused = match open_segment(number, path, identity, partition) {
-        Ok(segment) => return Ok(Opened::Segment(Box::new(segment))),
-        Err(refused @ (OpenError::Foreign { .. } | OpenError::Corrupt { .. })) => refused,
-        Err(other) => return Err(other),
-    };
-    let mut bytes = [0; HEADER_BYTES];
-    let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0));
-    let earlier_use = SegmentHeader::decode(&bytes)
-        .is_ok_and(|header| (header.log, header.partition) == (identity.log, partition) && header.number < number);
-    if read.is_ok() && (bytes == [0; HEADER_BYTES] || earlier_use) {
-        Ok(Opened::Headless(refused))
-    } else {
-        Err(refused)
-    }
-}
-
-/// The segments that were begun, in order, without those that stand ready, which are removed; and the first name behind
-/// them that has no header, where the partition ends if it is torn there.
-fn begun_segments(
-    listing: &Listing,
-    identity: &Identity,
-    partition: u32,
-) -> Result<(Vec<Segment>, Headless), OpenError> {
-    let mut segments = Vec::with_capacity(listing.segments.len() + listing.ready.len());
-    let mut headless = Vec::new();
-    for (number, path) in &listing.segments {
-        match open_named(*number, path, identity, partition)? {
-            Opened::Segment(segment) => segments.push(*segment),
-            Opened::Headless(refused) => headless.push((*number, path.clone(), refused)),
-        }
-    }
-    let mut last_begun = segments.last().map_or(0, Segment::number);
-    let mut ready = Vec::new();
-    for (number, path) in &listing.ready {
-        let opened = match open_segment(*number, path, identity, partition) {
-            Ok(segment) => Some(segment).filter(|segment| segment.seal().is_none()),
-            // It holds nothing: a segment that was begun has a header.
-            Err(OpenError::Foreign { .. } | OpenError::Corrupt { .. }) => None,
-            // But what cannot be read may hold anything.
-            Err(other) => return Err(other),
-        };
-        let taken = listing.segments.iter().any(|(used, _)| used == number);
-        if let Some(segment) = opened.as_ref().filter(|_| !taken)
-            && start_of(segment)?.is_some()
-        {
-            segment.rename_to_used().map_err(io_at("rename", path))?;
-            last_begun = last_begun.max(*number);
-        }
-        ready.push((*number, path, opened.filter(|_| !taken)));
-    }
-    for (number, path, opened) in ready {
-        match opened {
-            // One without a START frame below one that was begun: the thread that was to write it was killed while others
-            // went on behind it. It is an open frame like any other, and ends the partition where it stands.
-            Some(segment) if number <= last_begun => segments.push(segment),
-            _ => fs::remove_file(path).map_err(io_at("remove", path))?,
-        }
-    }
-    segments.sort_by_key(Segment::number);
-    for (before, after) in segments.iter().zip(segments.iter().skip(1)) {
-        let torn_between = headless.iter().any(|(number, ..)| *number == before.number() + 1);
-        if before.number() + 1 != after.number() && !torn_between {
-            return Err(OpenError::Corrupt {
-                path: after.path(),
-                at: 0,
-                reason: format!("segment {} is followed by segment {}", before.number(), after.number()),
-            });
-        }
-    }
-    Ok((segments, headless))
-}
-
-/// Names of segments without a header, ascending.
-type Headless = Vec<(u64, PathBuf, OpenError)>;
-
 /// Where a replay begins: the segment that a snapshot stands behind, the end there, and the producers as of it.
 struct Begin {
     covered: u64,
@@ -299,13 +138,16 @@ fn usable_snapshot(
     identity: &Identity,
     partition: u32,
     internal: bool,
-) -> (Option<Begin>, Vec<SnapshotFile>) {
+) -> (Option<Begin>, Vec<SnapshotFile>, u64) {
     let first = segments.first().map(Segment::number);
     let mut newest = None;
     let mut kept = Vec::new();
+    let mut durable = 0;
     for (number, path) in listing.snapshots.iter().rev() {
         let Ok(snapshot) = read(path, identity.log, partition) else { continue };
         let header = snapshot.header;
+        // What a snapshot stands for was synced before it: where the segments no longer bear it out, they are damaged.
+        durable = durable.max(header.end_position);
         // A snapshot stands at the end of a sealed segment, of one that is here or of the last one that was dropped.
         let stands = header.segment == *number
             && match (first, segments.iter().find(|segment| segment.number() == *number)) {
@@ -326,7 +168,7 @@ fn usable_snapshot(
         }
     }
     kept.reverse();
-    (newest, kept)
+    (newest, kept, durable)
 }
 
 /// Removes segments, the last one first, so that a gap is never left between two.
@@ -347,7 +189,7 @@ pub(crate) fn recover(
 ) -> Result<Recovered, OpenError> {
     let listing = list(directory)?;
     let (mut segments, mut headless) = begun_segments(&listing, identity, partition)?;
-    let (newest, snapshots) = usable_snapshot(&listing, &segments, identity, partition, internal);
+    let (newest, snapshots, witnessed) = usable_snapshot(&listing, &segments, identity, partition, internal);
     let begin = newest.unwrap_or_else(|| Begin {
         covered: 0,
         end: End { position: 0, offset: 0 },
@@ -369,7 +211,7 @@ pub(crate) fn recover(
     let mut kept = Vec::with_capacity(segments.len());
     let mut rest = segments.drain(..);
     let mut before: Option<(u64, End)> = None;
-    let mut durable = end.position;
+    let mut durable = end.position.max(witnessed);
     while let Some(segment) = rest.next() {
         let path = segment.path();
         if before.is_some_and(|(number, _)| number + 1 != segment.number()) {
@@ -428,8 +270,9 @@ pub(crate) fn recover(
             let position = segment.shape().position(place.units);
             refuse_damage(&segment, place.units, rest.as_slice(), position, durable)?;
             // Behind an early end nothing counts. Gone before the end is sealed: an opening that is itself cut off must
-            // not leave an end with something behind it.
+            // not leave an end with something behind it, nor may a power cut.
             remove_all(&mut rest)?;
+            File::open(directory).and_then(|names| names.sync_all()).map_err(io_at("sync", directory))?;
         }
         end = End::of(&segment, base_offset, place);
         before = Some((segment.number(), end));

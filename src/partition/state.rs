@@ -47,9 +47,8 @@ pub(crate) struct PartitionState {
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
     pub(crate) preparation: Mutex<Preparation>,
     pub(crate) prepared: Condvar,
-    /// Set by whoever opens a segment, taken by the preparer: another is to be prepared, the one before to be sealed.
+    /// Set by whoever opens a segment, taken by the preparer: another is to be prepared.
     pub(crate) wants_segment: AtomicBool,
-    pub(crate) wants_upkeep: AtomicBool,
     /// Handles that append. Bounded, so that their overshoots fit the tail's word.
     pub(crate) appenders: AtomicU64,
     pub(crate) counters: Counters,

@@ -1,0 +1,194 @@
+//! What a partition's directory holds: its segments by number, those that were begun, and what stands ready.
+
+use super::{
+    replay::control_words,
+    snapshots::{SNAPSHOT, UNFINISHED},
+};
+use crate::{
+    error::{OpenError, io_at},
+    format::{
+        SEGMENT_HEADER_BYTES, VERSION,
+        control::Start,
+        files::Identity,
+        frame::Kind,
+        segment_header::{HEADER_BYTES, HeaderFault, Seal, SegmentHeader},
+    },
+    segment::{
+        file::{READY, SPARE, Segment, USED},
+        scan::{Found, find},
+        tail::FIRST_UNIT,
+    },
+};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// Files of a partition's directory, ascending by number.
+pub(super) struct Listing {
+    pub(super) segments: Vec<(u64, PathBuf)>,
+    pub(super) ready: Vec<(u64, PathBuf)>,
+    pub(super) snapshots: Vec<(u64, PathBuf)>,
+}
+
+pub(super) fn list(directory: &Path) -> Result<Listing, OpenError> {
+    let mut listing = Listing { segments: Vec::new(), ready: Vec::new(), snapshots: Vec::new() };
+    for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
+        let path = entry.map_err(io_at("list", directory))?.path();
+        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or("");
+        if [UNFINISHED, SPARE].contains(&suffix) {
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+            continue;
+        }
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let Some(number) = number else { continue };
+        match suffix {
+            USED => listing.segments.push((number, path)),
+            READY => listing.ready.push((number, path)),
+            SNAPSHOT => listing.snapshots.push((number, path)),
+            _ => {}
+        }
+    }
+    listing.segments.sort();
+    listing.ready.sort();
+    listing.snapshots.sort();
+    Ok(listing)
+}
+
+/// Reads a segment's first block.
+fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Segment, OpenError> {
+    let file = File::open(path).map_err(io_at("open", path))?;
+    let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
+    let length = file.metadata().map_err(io_at("examine", path))?.len();
+    let mut block = [0; SEGMENT_HEADER_BYTES];
+    if length < block.len() as u64 {
+        return Err(foreign(format!("it has {length} bytes, and a segment has at least {}", block.len())));
+    }
+    file.read_exact_at(&mut block, 0).map_err(io_at("read", path))?;
+    let (bytes, _) = block.split_first_chunk::<HEADER_BYTES>().unwrap_or((&[0; HEADER_BYTES], &[]));
+    let header = SegmentHeader::decode(bytes).map_err(|fault| match fault {
+        HeaderFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}, and not as a segment does")),
+        HeaderFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
+        HeaderFault::Checksum => OpenError::Corrupt {
+            path: path.to_owned(),
+            at: 0,
+            reason: "the header's checksum does not agree".to_owned(),
+        },
+        HeaderFault::Value(name, value) => {
+            OpenError::Corrupt { path: path.to_owned(), at: 0, reason: format!("the header says {name} {value}") }
+        }
+    })?;
+    if (header.log, header.partition) != (identity.log, partition) {
+        return Err(foreign("it is of another log or partition".to_owned()));
+    }
+    if (header.number, header.bytes) != (number, length) {
+        return Err(OpenError::Corrupt {
+            path: path.to_owned(),
+            at: 0,
+            reason: format!(
+                "the header says segment {} of {} bytes, the file is segment {number} of {length} bytes",
+                header.number, header.bytes
+            ),
+        });
+    }
+    Ok(match Seal::newest(&block, &header) {
+        Some(seal) => Segment::sealed(path.to_owned(), header, seal),
+        None => Segment::unsealed(path.to_owned(), header),
+    })
+}
+
+/// The START frame of an unsealed segment, if it was begun.
+pub(super) fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
+    let window = segment.window().map_err(io_at("map", segment.path()))?;
+    let Found::Frame(frame) = find(&window, segment.shape(), FIRST_UNIT) else { return Ok(None) };
+    if frame.stored.kind() != Kind::Start || !segment.verifies(&window, &frame) {
+        return Ok(None);
+    }
+    Ok(control_words(segment.body(&window, &frame)).map(Start::from_words))
+}
+
+/// What is found under a segment's name.
+enum Opened {
+    Segment(Box<Segment>),
+    /// With the error that it is if it is missed: a header that was never written, or that of an earlier use of the file: the name reached the device, and the header
+    /// did not. Nothing in the segment was ever durable, since a first flush takes the header along.
+    Headless(OpenError),
+}
+
+/// Opens what was given the name of a segment with frames.
+fn open_named(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Opened, OpenError> {
+    let refused = match open_segment(number, path, identity, partition) {
+        Ok(segment) => return Ok(Opened::Segment(Box::new(segment))),
+        Err(refused @ (OpenError::Foreign { .. } | OpenError::Corrupt { .. })) => refused,
+        Err(other) => return Err(other),
+    };
+    let mut bytes = [0; HEADER_BYTES];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0));
+    let earlier_use = SegmentHeader::decode(&bytes)
+        .is_ok_and(|header| (header.log, header.partition) == (identity.log, partition) && header.number < number);
+    if read.is_ok() && (bytes == [0; HEADER_BYTES] || earlier_use) {
+        Ok(Opened::Headless(refused))
+    } else {
+        Err(refused)
+    }
+}
+
+/// The segments that were begun, in order, without those that stand ready, which are removed; and the first name behind
+/// them that has no header, where the partition ends if it is torn there.
+pub(super) fn begun_segments(
+    listing: &Listing,
+    identity: &Identity,
+    partition: u32,
+) -> Result<(Vec<Segment>, Headless), OpenError> {
+    let mut segments = Vec::with_capacity(listing.segments.len() + listing.ready.len());
+    let mut headless = Vec::new();
+    for (number, path) in &listing.segments {
+        match open_named(*number, path, identity, partition)? {
+            Opened::Segment(segment) => segments.push(*segment),
+            Opened::Headless(refused) => headless.push((*number, path.clone(), refused)),
+        }
+    }
+    let mut last_begun = segments.last().map_or(0, Segment::number);
+    let mut ready = Vec::new();
+    for (number, path) in &listing.ready {
+        let opened = match open_segment(*number, path, identity, partition) {
+            Ok(segment) => Some(segment).filter(|segment| segment.seal().is_none()),
+            // It holds nothing: a segment that was begun has a header.
+            Err(OpenError::Foreign { .. } | OpenError::Corrupt { .. }) => None,
+            // But what cannot be read may hold anything.
+            Err(other) => return Err(other),
+        };
+        let taken = listing.segments.iter().any(|(used, _)| used == number);
+        if let Some(segment) = opened.as_ref().filter(|_| !taken)
+            && start_of(segment)?.is_some()
+        {
+            segment.rename_to_used().map_err(io_at("rename", path))?;
+            last_begun = last_begun.max(*number);
+        }
+        ready.push((*number, path, opened.filter(|_| !taken)));
+    }
+    for (number, path, opened) in ready {
+        match opened {
+            // One without a START frame below one that was begun: the thread that was to write it was killed while others
+            // went on behind it. It is an open frame like any other, and ends the partition where it stands.
+            Some(segment) if number <= last_begun => segments.push(segment),
+            _ => fs::remove_file(path).map_err(io_at("remove", path))?,
+        }
+    }
+    segments.sort_by_key(Segment::number);
+    for (before, after) in segments.iter().zip(segments.iter().skip(1)) {
+        let torn_between = headless.iter().any(|(number, ..)| *number == before.number() + 1);
+        if before.number() + 1 != after.number() && !torn_between {
+            return Err(OpenError::Corrupt {
+                path: after.path(),
+                at: 0,
+                reason: format!("segment {} is followed by segment {}", before.number(), after.number()),
+            });
+        }
+    }
+    Ok((segments, headless))
+}
+
+/// Names of segments without a header, ascending.
+pub(super) type Headless = Vec<(u64, PathBuf, OpenError)>;
