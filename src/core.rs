@@ -104,7 +104,7 @@ impl Supply for Source<'_> {
         }
         // Prepared: what is missing is the word of the thread that crossed the end, which is between two stores.
         let mut backoff = Backoff::new();
-        while of.successor().is_none() {
+        while !of.has_ended() {
             backoff.wait();
         }
         Ok(())

@@ -187,7 +187,10 @@ impl PartitionState {
         // The oldest snapshot that already knew the sequence is the nearest.
         snapshots.iter().find_map(|snapshot| {
             let entry = Snapshot::look_up(&File::open(&snapshot.path).ok()?, producer).ok()??;
-            let knew = entry.progress.expected > sequence && entry.progress.expected <= before;
+            // Below the snapshot's end all is sealed, so that a position that a damaged file made up is no frame that one
+            // would wait for.
+            let sealed = entry.progress.last_position < snapshot.end_position;
+            let knew = sealed && entry.progress.expected > sequence && entry.progress.expected <= before;
             (knew && entry.epoch == epoch && entry.progress.last_position >= self.chain.start_position())
                 .then_some(entry.progress.last_position)
         })

@@ -292,6 +292,11 @@ impl Tail {
         }
     }
 
+    /// Whether the thread that crossed the end has said where that is.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) != NOT_CLOSED
+    }
+
     /// Links the next segment. Called by the one preparer of the chain.
     pub(crate) fn link(&self, next: Arc<Self>) {
         self.next.set(next);
