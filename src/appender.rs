@@ -144,6 +144,26 @@ impl Appender {
 
     #[inline]
     fn by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
+        let mut other = Ok(Answer::UnknownProducer);
+        match self.try_by_id(stamp, body, &mut other) {
+            Some(first) => Ok(Answer::appended(first, body.records())),
+            None => other,
+        }
+    }
+
+    /// The first offset, if it was appended; else the answer is in `other`. See `Answer::appended`.
+    fn try_by_id<B: Body>(&mut self, stamp: Stamp, body: &B, other: &mut Result<Answer, AppendError>) -> Option<u64> {
+        match self.answer_by_id(stamp, body) {
+            Ok(Answer::Appended { first, .. }) => Some(first),
+            answer => {
+                *other = answer;
+                None
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn answer_by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
         let fitting = fit(body, self.body_bytes_max)?;
         check_sequence(stamp.sequence, body.records())?;
         loop {

@@ -3,7 +3,8 @@
 use crate::{
     error::OpenError,
     format::{
-        FRAME_BYTES_MAX, FRAME_HEADER_BYTES, PRODUCER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES,
+        FRAME_BYTES_MAX, FRAME_HEADER_BYTES, PRODUCER_FAR_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+        SEGMENT_HEADER_BYTES,
     },
 };
 use std::time::Duration;
@@ -242,6 +243,6 @@ impl Options {
     pub(crate) fn body_bytes_max(&self) -> usize {
         let segment = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
         let frame = ((segment - SEGMENT_HEADER_BYTES) / 4).min(FRAME_BYTES_MAX);
-        frame / 8 * 8 - FRAME_HEADER_BYTES - PRODUCER_BYTES
+        frame / 8 * 8 - FRAME_HEADER_BYTES - PRODUCER_FAR_BYTES
     }
 }

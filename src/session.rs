@@ -161,6 +161,37 @@ impl Session {
         sequence: Option<u64>,
         body: &B,
     ) -> Result<Answer, AppendError> {
+        let mut other = Ok(Answer::UnknownProducer);
+        match self.try_submit(partition, sequence, body, &mut other) {
+            Some(first) => Ok(Answer::appended(first, body.records())),
+            None => other,
+        }
+    }
+
+    /// The first offset, if it was appended; else the answer is in `other`. See `Answer::appended`.
+    fn try_submit<B: Body>(
+        &mut self,
+        partition: &Partition,
+        sequence: Option<u64>,
+        body: &B,
+        other: &mut Result<Answer, AppendError>,
+    ) -> Option<u64> {
+        match self.answer(partition, sequence, body) {
+            Ok(Answer::Appended { first, .. }) => Some(first),
+            answer => {
+                *other = answer;
+                None
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn answer<B: Body>(
+        &mut self,
+        partition: &Partition,
+        sequence: Option<u64>,
+        body: &B,
+    ) -> Result<Answer, AppendError> {
         let id = self.id;
         let lane = match self.lane(partition)? {
             Ok(lane) => lane,

@@ -45,7 +45,7 @@ fn a_directory_that_is_held() {
 /// A log that was closed, with a partition of some records.
 fn closed() -> tempfile::TempDir {
     let (directory, log, partition) = fresh();
-    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_800);
     drop(partition);
     log.close().expect("closed");
     directory

@@ -262,7 +262,7 @@ fn a_retry_does_not_run_the_closure_that_would_fill_it() {
 #[test]
 fn a_retry_whose_original_is_damaged_is_told_where() {
     // Of the first frame behind the START frame, which is 56 bytes long: publication word, checksum, body.
-    for at in [4096 + 56 + 7, 4096 + 56 + 8, 4096 + 56 + 72] {
+    for at in [4096 + 56 + 7, 4096 + 56 + 8, 4096 + 56 + 56] {
         let (directory, log, partition) = fresh();
         append_many(&mut log.session("writer").expect("a session"), &partition, 0..10);
         drop(partition);

@@ -24,7 +24,7 @@ fn read(partition: &Partition, verify: Verify) -> Result<Vec<Seen>, FetchError> 
 const FIRST: u64 = 4096 + 56;
 const BATCH: u64 = FIRST + 32 + 16;
 const SESSIONS: u64 = BATCH + 32 + 24;
-const END: u64 = SESSIONS + 72 + 16;
+const END: u64 = SESSIONS + 56 + 16;
 
 /// A log that was closed and opened, so that a seal says where its frames end.
 fn sealed() -> (tempfile::TempDir, oncelog::Log, Partition) {
@@ -46,8 +46,7 @@ fn a_changed_bit_anywhere_is_noticed_where_it_is() {
     let segment = segment_file(directory.path(), 1);
     let whole = read(&partition, Verify::Always).expect("whole");
     assert_eq!(whole.len(), 5);
-    // The reserved bytes of a producer's part are nobody's: see the drawing in `src/format/frame.rs`.
-    for at in (FIRST..END).filter(|at| !(SESSIONS + 52..SESSIONS + 56).contains(at)) {
+    for at in FIRST..END {
         let (frame, offset) = match at {
             _ if at < BATCH => (FIRST, 0),
             _ if at < SESSIONS => (BATCH, 1),
@@ -96,8 +95,8 @@ fn always_notices_once_notices_the_first_time_never_does_not() {
     let (directory, log, partition) = fresh();
     append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_000);
     logs::eventually("the segment has its lasting name", || segment_file(directory.path(), 2).exists());
-    let length = (72 + payload_of(0).len() as u64).next_multiple_of(8);
-    let body_of_fourth = FIRST + 3 * length + 72;
+    let length = (56 + payload_of(0).len() as u64).next_multiple_of(8);
+    let body_of_fourth = FIRST + 3 * length + 56;
     let corrupt = |result: Result<Vec<Seen>, FetchError>| matches!(result, Err(FetchError::Corrupt { offset: 3, .. }));
 
     // Damaged before anyone has read it.

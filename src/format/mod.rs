@@ -52,7 +52,10 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub const FRAME_HEADER_BYTES: usize = 32;
 
 /// Bytes that a producer's frame has between header and body.
-pub const PRODUCER_BYTES: usize = 40;
+pub const PRODUCER_BYTES: usize = 24;
+
+/// The same where the producer's previous batch is too far back for the short form, or a transaction is named.
+pub const PRODUCER_FAR_BYTES: usize = 40;
 
 /// Frames begin and end at multiples of this.
 pub const FRAME_ALIGN: usize = 8;

@@ -13,10 +13,10 @@
 
 use super::{
     body::{Body, Fitting},
-    slot::{Slot, State},
+    slot::{Locked, Slot, State},
 };
 use crate::{
-    format::frame::{Header, Producer, units_of},
+    format::frame::{Form, Header, Part, Producer, units_of},
     ids::{Offsets, ProducerId, Progress, Stamp},
     raw::hint::fetch_for_store,
     segment::tail::{Reservation, Tail},
@@ -67,7 +67,7 @@ impl Cursor {
     }
 
     /// Claims space in the segment at hand, or in the next one that has room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve<S: Supply>(
         &mut self,
         records: u32,
@@ -79,7 +79,7 @@ impl Cursor {
         {
             return Ok(reservation);
         }
-        self.reserve_ahead(records, units, supply)
+        Ok(self.reserve_ahead(records, units, supply)?.anew())
     }
 
     #[cold]
@@ -101,32 +101,29 @@ impl Cursor {
         }
     }
 
-    #[inline]
-    fn offsets(&self, place_records: u64, records: u32) -> Offsets {
-        let first = self.base_offset + place_records;
-        Offsets { first, last: first + u64::from(records) - 1 }
-    }
-
-    /// Copies the body into its reservation.
-    #[inline]
+    /// Copies the body into its reservation and publishes the frame.
+    #[inline(always)]
     fn write<B: Body>(
         &self,
-        reservation: &mut Reservation,
+        mut reservation: Reservation,
         fitting: &Fitting<'_, B>,
         ahead: u64,
         now_ms: u64,
-        producer: Option<Producer>,
-    ) -> (Header, u64) {
+        part: Part,
+    ) -> Offsets {
+        let place = reservation.place;
         let header = Header {
             body_bytes: fitting.bytes as u32,
             kind: B::KIND,
             records: fitting.records,
-            offset_delta: reservation.place.records as u32,
+            offset_delta: place.records as u32,
             time_delta: self.tail.time_delta(now_ms),
-            producer,
+            part,
         };
         let hash = fitting.body.write(&mut reservation.claim, header.bytes(), ahead);
-        (header, hash)
+        self.tail.publish(reservation.claim, place.units, &header, hash);
+        let first = self.base_offset + place.records;
+        Offsets { first, last: first + u64::from(fitting.records) - 1 }
     }
 
     /// Appends without a producer.
@@ -139,11 +136,14 @@ impl Cursor {
     ) -> Result<Offsets, S::Error> {
         let ahead = fitting.body.hash_ahead();
         let records = fitting.records;
-        let mut reservation = self.reserve(records, units_of(fitting.bytes, false), supply)?;
-        let (header, hash) = self.write(&mut reservation, fitting, ahead, now_ms, None);
-        let place = reservation.place;
-        self.tail.publish(reservation.claim, place.units, &header, hash);
-        Ok(self.offsets(place.records, records))
+        let reservation = self.reserve(records, units_of(fitting.bytes, Form::Plain), supply)?;
+        Ok(self.write(reservation, fitting, ahead, now_ms, Part::None))
+    }
+
+    /// The form of a frame of a producer whose previous one is at a position.
+    #[inline]
+    pub(crate) fn form(&self, previous_position: u64) -> Form {
+        Form::ahead(previous_position, self.tail.shape().end_position())
     }
 
     /// Appends as a session that has seen that `sequence` is the one that comes next. `progress` is the session's own
@@ -160,14 +160,54 @@ impl Cursor {
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
+        match self.form(progress.last_position) {
+            Form::Far => self.append_session_far(fitting, slot, id, state, progress, now_ms, supply),
+            _ => self.append_session_in::<B, S, false>(fitting, slot, id, state, progress, now_ms, supply),
+        }
+    }
+
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn append_session_far<B: Body, S: Supply>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        slot: &Slot,
+        id: ProducerId,
+        state: State,
+        progress: &mut Progress,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        self.append_session_in::<B, S, true>(fitting, slot, id, state, progress, now_ms, supply)
+    }
+
+    /// The two forms are two paths, so that the header of the usual one is never put together in memory.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn append_session_in<B: Body, S: Supply, const FAR: bool>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        slot: &Slot,
+        id: ProducerId,
+        state: State,
+        progress: &mut Progress,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        let form = if FAR { Form::Far } else { Form::Near };
         let ahead = fitting.body.hash_ahead();
         let records = fitting.records;
-        let units = units_of(fitting.bytes, true);
-        let mut reservation = self.reserve(records, units, supply)?;
+        let units = units_of(fitting.bytes, form);
+        let reservation = self.reserve(records, units, supply)?;
+        let position = self.tail.shape().position(reservation.place.units);
         // Only now: see the head of this file. The claim's Acquire orders this load behind it.
         if slot.state() != state {
             self.tail.publish_void(reservation, units, records, now_ms);
             return Ok(Admission::State);
+        }
+        if !form.reaches(position, progress.last_position) {
+            self.tail.publish_void(reservation, units, records, now_ms);
+            return self.append_session_far(fitting, slot, id, state, progress, now_ms, supply);
         }
         let producer = Producer {
             id,
@@ -176,17 +216,11 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction: 0,
         };
-        let (header, hash) = self.write(&mut reservation, fitting, ahead, now_ms, Some(producer));
-        let place = reservation.place;
-        *progress = Progress {
-            expected: progress.expected + u64::from(records),
-            last_position: self.tail.shape().position(place.units),
-            last_ms: now_ms,
-        };
+        *progress =
+            Progress { expected: progress.expected + u64::from(records), last_position: position, last_ms: now_ms };
         // Before the publication, which carries it to the fence that waits for it.
         slot.advance(*progress);
-        self.tail.publish(reservation.claim, place.units, &header, hash);
-        Ok(Admission::Appended(self.offsets(place.records, records)))
+        Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
     }
 
     /// Appends by id.
@@ -203,8 +237,6 @@ impl Cursor {
         // Among many producers the slot is in memory, and comes while the body is hashed.
         fetch_for_store(slot);
         let ahead = fitting.body.hash_ahead();
-        let records = fitting.records;
-        let units = units_of(fitting.bytes, true);
         let Some(locked) = slot.lock(state) else { return Ok(Admission::State) };
         if locked.slot().producer() != stamp.producer {
             return Ok(Admission::Producer);
@@ -213,11 +245,51 @@ impl Cursor {
         if progress.expected != stamp.sequence {
             return Ok(Admission::Sequence(progress));
         }
-        let mut reservation = self.reserve(records, units, supply)?;
-        let place = reservation.place;
+        match self.form(progress.last_position) {
+            Form::Far => self.append_locked_far(fitting, locked, stamp, progress, ahead, now_ms, supply),
+            _ => self.append_locked::<B, S, false>(fitting, locked, stamp, progress, ahead, now_ms, supply),
+        }
+    }
+
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the state of an append that has come half its way")]
+    fn append_locked_far<B: Body, S: Supply>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        locked: Locked<'_>,
+        stamp: Stamp,
+        progress: Progress,
+        ahead: u64,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        self.append_locked::<B, S, true>(fitting, locked, stamp, progress, ahead, now_ms, supply)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn append_locked<B: Body, S: Supply, const FAR: bool>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        locked: Locked<'_>,
+        stamp: Stamp,
+        progress: Progress,
+        ahead: u64,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        let form = if FAR { Form::Far } else { Form::Near };
+        let records = fitting.records;
+        let units = units_of(fitting.bytes, form);
+        let reservation = self.reserve(records, units, supply)?;
+        let position = self.tail.shape().position(reservation.place.units);
+        if !form.reaches(position, progress.last_position) {
+            self.tail.publish_void(reservation, units, records, now_ms);
+            return self.append_locked_far(fitting, locked, stamp, progress, ahead, now_ms, supply);
+        }
         locked.slot().advance(Progress {
             expected: progress.expected + u64::from(records),
-            last_position: self.tail.shape().position(place.units),
+            last_position: position,
             last_ms: now_ms,
         });
         // From here on the next batch of this producer may claim; its place is behind ours.
@@ -229,8 +301,6 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction: 0,
         };
-        let (header, hash) = self.write(&mut reservation, fitting, ahead, now_ms, Some(producer));
-        self.tail.publish(reservation.claim, place.units, &header, hash);
-        Ok(Admission::Appended(self.offsets(place.records, records)))
+        Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
     }
 }

@@ -82,12 +82,13 @@ impl PartitionState {
         }
         let Some(Located { segment, frame }) = self.published_at(progress.last_position)? else { return Ok(None) };
         let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
-        let whole =
-            frame.producer(&window).is_some_and(|stored| stored.id == producer && stored.first_sequence == sequence)
-                && frame.stored.records() as usize == body.records()
-                && frame.stored.kind() == B::KIND
-                && frame.stored.body_bytes() as usize == body.bytes()
-                && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum;
+        let whole = frame
+            .producer(&window, segment.shape())
+            .is_some_and(|stored| stored.id == producer && stored.first_sequence == sequence)
+            && frame.stored.records() as usize == body.records()
+            && frame.stored.kind() == B::KIND
+            && frame.stored.body_bytes() as usize == body.bytes()
+            && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum;
         let first = segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta());
         Ok(whole.then_some(Answer::Duplicate { first, last: first + (body.records() as u64 - 1) }))
     }
@@ -168,7 +169,7 @@ impl PartitionState {
         if !segment.verifies(&window, frame) {
             return Err(corrupt("the checksum does not agree"));
         }
-        let Some(stored) = frame.producer(&window).filter(|stored| stored.id == producer) else {
+        let Some(stored) = frame.producer(&window, segment.shape()).filter(|stored| stored.id == producer) else {
             return Err(corrupt("a producer's batch was expected here"));
         };
         Ok(Some(Original {

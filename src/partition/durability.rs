@@ -7,7 +7,7 @@ use super::{
 use crate::{
     format::{
         control::{CONTROL_BYTES, Mark},
-        frame::{Header, Kind, units_of},
+        frame::{Form, Header, Kind, Part, units_of},
     },
     segment::{backing::BLOCK, file::Segment, tail::FIRST_UNIT},
 };
@@ -124,14 +124,14 @@ impl PartitionState {
         if tail.opened().is_none() || tail.is_full() {
             return;
         }
-        let Some(reservation) = tail.claim(0, units_of(CONTROL_BYTES, false)) else { return };
+        let Some(reservation) = tail.claim(0, units_of(CONTROL_BYTES, Form::Plain)) else { return };
         let header = Header {
             body_bytes: CONTROL_BYTES as u32,
             kind: Kind::Mark,
             records: 0,
             offset_delta: reservation.place.records as u32,
             time_delta: tail.time_delta(now_ms),
-            producer: None,
+            part: Part::None,
         };
         tail.publish_control(reservation.claim, reservation.place.units, header, Mark { durable }.words());
     }

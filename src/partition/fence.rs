@@ -18,7 +18,7 @@ use super::{
 use crate::{
     format::{
         control::{CONTROL_BYTES, Fence},
-        frame::{Header, Kind, units_of},
+        frame::{Form, Header, Kind, Part, units_of},
     },
     ids::Progress,
 };
@@ -35,7 +35,7 @@ impl Cursor {
         wait_visible: impl FnOnce(u64),
     ) -> Result<Progress, S::Error> {
         slot.raise(to);
-        let units = units_of(CONTROL_BYTES, false);
+        let units = units_of(CONTROL_BYTES, Form::Plain);
         let reservation = self.reserve(0, units, supply)?;
         let unit = reservation.place.units;
         let header = Header {
@@ -44,7 +44,7 @@ impl Cursor {
             records: 0,
             offset_delta: reservation.place.records as u32,
             time_delta: self.tail().time_delta(now_ms),
-            producer: None,
+            part: Part::None,
         };
         self.tail().publish_control(reservation.claim, unit, header, fence.words());
         wait_visible(self.tail().shape().position(unit));

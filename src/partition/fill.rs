@@ -8,7 +8,7 @@ use super::{
     slot::{Slot, State},
 };
 use crate::{
-    format::frame::{Header, Kind, Producer, units_of},
+    format::frame::{Form, Header, Kind, Part, Producer, units_of},
     ids::{Offsets, ProducerId, Progress},
     segment::tail::{Reservation, Tail},
 };
@@ -48,8 +48,15 @@ impl Cursor {
         supply: &S,
         fill: impl FnOnce(u64, &mut [u8]) -> Result<(), E>,
     ) -> Result<Result<Admission, E>, S::Error> {
-        let units = units_of(bytes, author.is_some());
-        let reservation = self.reserve(1, units, supply)?;
+        let previous = author.as_ref().map_or(0, |author| author.progress.last_position);
+        let mut form = author.as_ref().map_or(Form::Plain, |_| self.form(previous));
+        let mut reservation = self.reserve(1, units_of(bytes, form), supply)?;
+        if !form.reaches(self.tail().shape().position(reservation.place.units), previous) {
+            self.tail().publish_void(reservation, units_of(bytes, form), 1, now_ms);
+            form = Form::Far;
+            reservation = self.reserve(1, units_of(bytes, form), supply)?;
+        }
+        let units = units_of(bytes, form);
         let place = reservation.place;
         let offset = self.tail().base_offset() + place.records;
         let mut open = Open { tail: self.tail(), reservation: Some(reservation), units, now_ms };
@@ -59,12 +66,15 @@ impl Cursor {
                 return Ok(Ok(Admission::State));
             }
         }
-        let producer = author.as_ref().map(|author| Producer {
-            id: author.id,
-            first_sequence: author.progress.expected,
-            epoch: author.state.epoch(),
-            previous_position: author.progress.last_position,
-            transaction: 0,
+        let part = author.as_ref().map_or(Part::None, |author| {
+            let producer = Producer {
+                id: author.id,
+                first_sequence: author.progress.expected,
+                epoch: author.state.epoch(),
+                previous_position: author.progress.last_position,
+                transaction: 0,
+            };
+            Part::of(producer, form)
         });
         let header = Header {
             body_bytes: bytes as u32,
@@ -72,7 +82,7 @@ impl Cursor {
             records: 1,
             offset_delta: place.records as u32,
             time_delta: self.tail().time_delta(now_ms),
-            producer,
+            part,
         };
         let Some(claim) = open.reservation.as_mut().map(|reservation| &mut reservation.claim) else {
             unreachable!("taken below only");

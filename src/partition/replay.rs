@@ -62,7 +62,7 @@ impl Replay {
     #[inline]
     pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window) {
         let position = frame.position(segment.shape());
-        if let Some(producer) = frame.producer(window) {
+        if let Some(producer) = frame.producer(window, segment.shape()) {
             let progress = Progress {
                 expected: producer.first_sequence.saturating_add(u64::from(frame.stored.records())),
                 last_position: position,

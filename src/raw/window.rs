@@ -137,6 +137,13 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// The same claim, put together anew: see `Reservation::anew`.
+    #[inline(always)]
+    pub(crate) const fn anew(self) -> Self {
+        let Self { window: Window { base, bytes: window_bytes }, position, bytes } = self;
+        Self { window: Window { base, bytes: window_bytes }, position, bytes }
+    }
+
     /// The address of `bytes` bytes at `at`, all of them in this claim and none of them in its publication word.
     #[inline]
     fn pointer(&self, at: usize, bytes: usize) -> *mut u8 {

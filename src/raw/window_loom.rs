@@ -77,6 +77,10 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    pub(crate) fn anew(self) -> Self {
+        self
+    }
+
     pub(crate) fn write_words<const N: usize>(&mut self, at: usize, words: [u64; N]) {
         assert!(at >= 8 && at.is_multiple_of(8) && at + N * 8 <= self.bytes);
         for (index, word) in words.into_iter().enumerate() {

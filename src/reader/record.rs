@@ -38,7 +38,7 @@ impl<'a> Record<'a> {
     /// Who appended the record, and with which sequence; none for a plain append.
     #[must_use]
     pub fn producer(&self) -> Option<Stamp> {
-        self.frame.producer(&self.place.window).map(|producer| Stamp {
+        self.frame.producer(&self.place.window, self.place.segment.shape()).map(|producer| Stamp {
             producer: producer.id,
             epoch: producer.epoch,
             sequence: producer.first_sequence + u64::from(self.index),

@@ -45,6 +45,12 @@ impl Shape {
         }
     }
 
+    /// Position at which the file ends.
+    #[inline]
+    pub(crate) const fn end_position(&self) -> u64 {
+        self.position(self.capacity)
+    }
+
     /// Position of the byte at `unit`.
     #[inline]
     pub(crate) const fn position(&self, unit: usize) -> u64 {

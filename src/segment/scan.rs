@@ -8,7 +8,7 @@ use super::{
 use crate::{
     format::{
         FRAME_HEADER_BYTES,
-        frame::{CHECKSUM_AT, HEADER_WORDS, Producer, Publication, Stored, checksum},
+        frame::{CHECKSUM_AT, Form, HEADER_WORDS, PartWords, Producer, Publication, Stored, checksum},
     },
     raw::window::Window,
     sync::{AtomicU64, Ordering},
@@ -51,19 +51,31 @@ impl Frame {
 
     /// The producer's part, in the window that the frame was found in.
     #[inline(always)]
-    pub(crate) fn producer(&self, window: &Window) -> Option<Producer> {
-        // SAFETY: a `Frame` is only made by `find`, which loaded the word that publishes it, and saw that it is as long as
-        // its header says: the producer's part lies inside.
-        self.stored
-            .has_producer()
-            .then(|| Producer::from_words(unsafe { window.read_words(self.unit * 8 + FRAME_HEADER_BYTES) }))
+    pub(crate) fn producer(&self, window: &Window, shape: &Shape) -> Option<Producer> {
+        match self.part_words(window) {
+            PartWords::None => None,
+            PartWords::Near(words) => Some(Producer::from_near(words, self.position(shape))),
+            PartWords::Far(words) => Some(Producer::from_far(words)),
+        }
+    }
+
+    #[inline(always)]
+    fn part_words(&self, window: &Window) -> PartWords {
+        let at = self.unit * 8 + FRAME_HEADER_BYTES;
+        match self.stored.form() {
+            Form::Plain => PartWords::None,
+            // SAFETY: a `Frame` is only made by `find`, which loaded the word that publishes it, and saw that it is as long
+            // as its header says: the producer's part lies inside.
+            Form::Near => PartWords::Near(unsafe { window.read_words(at) }),
+            // SAFETY: as above.
+            Form::Far => PartWords::Far(unsafe { window.read_words(at) }),
+        }
     }
 
     /// The checksum that this frame has if its body has that hash.
     #[inline(always)]
     pub(crate) fn checksum_of(&self, window: &Window, shape: &Shape, body_hash: u64) -> u64 {
-        let producer = self.producer(window).map(|producer| producer.words());
-        checksum(self.stored.words(), producer.as_ref(), body_hash, self.position(shape), shape.salt)
+        checksum(self.stored.words(), &self.part_words(window), body_hash, self.position(shape), shape.salt)
     }
 }
 

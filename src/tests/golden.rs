@@ -8,7 +8,7 @@ use crate::{
     format::{
         control::{CONTROL_BYTES, Fence, Mark},
         files::{Directory, Identity},
-        frame::{Header, Kind, units_of},
+        frame::{Form, Header, Kind, Part, units_of},
         registration::RegistrationEntry,
         segment_header::{HEADER_BYTES, Seal, SealReason, SegmentHeader},
         snapshot::{ProducerEntry, Snapshot, SnapshotHeader},
@@ -89,7 +89,7 @@ fn segment(directory: &Path) -> Segment {
     assert!(before.successor().is_some_and(|(_, opened)| opened));
     let mut cursor = Cursor::new(Arc::clone(tail));
     let control = |kind, words, now_ms| {
-        let reservation = tail.claim(0, units_of(CONTROL_BYTES, false)).expect("room");
+        let reservation = tail.claim(0, units_of(CONTROL_BYTES, Form::Plain)).expect("room");
         let place = reservation.place;
         let header = Header {
             body_bytes: CONTROL_BYTES as u32,
@@ -97,7 +97,7 @@ fn segment(directory: &Path) -> Segment {
             records: 0,
             offset_delta: place.records as u32,
             time_delta: tail.time_delta(now_ms),
-            producer: None,
+            part: Part::None,
         };
         tail.publish_control(reservation.claim, place.units, header, words);
     };

@@ -3,9 +3,12 @@
 //! | file | what it proves |
 //! |---|---|
 //! | `loom/` | the claim, the publication, the step to the next segment, the slot and the fence, in every interleaving |
+//! | `far.rs` | a producer's frames tell how far back its previous one is, however far that is |
 //! | `golden.rs` | what is written is what the golden files hold |
 //! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
 
+#[cfg(not(loom))]
+mod far;
 #[cfg(not(loom))]
 mod golden;
 #[cfg(not(loom))]

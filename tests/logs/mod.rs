@@ -230,5 +230,5 @@ pub fn state_in(directory: &Path, options: &Options) -> State {
 
 /// Bytes of a frame by its parts; see the drawing in `src/format/frame.rs`.
 pub const fn frame(body: usize, producer: bool) -> usize {
-    (32 + if producer { 40 } else { 0 } + body).next_multiple_of(8)
+    (32 + if producer { 24 } else { 0 } + body).next_multiple_of(8)
 }

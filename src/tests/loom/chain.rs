@@ -114,7 +114,7 @@ impl Chain {
                                 kind: frame.stored.kind(),
                                 records: u64::from(frame.stored.records()),
                                 producer: frame
-                                    .producer(&link.window)
+                                    .producer(&link.window, shape)
                                     .map(|producer| (producer.id, producer.epoch, producer.first_sequence)),
                                 body,
                             });
