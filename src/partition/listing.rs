@@ -124,14 +124,13 @@ fn open_named(number: u64, path: &Path, identity: &Identity, partition: u32) -> 
         Err(other) => return Err(other),
     };
     let mut bytes = [0; HEADER_BYTES];
-    let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0));
+    let file = File::open(path).map_err(io_at("open", path))?;
+    // A name may also come before the length that the file was given.
+    let is_empty = file.metadata().map_err(io_at("examine", path))?.len() == 0;
+    let read = is_empty || file.read_exact_at(&mut bytes, 0).is_ok();
     let earlier_use = SegmentHeader::decode(&bytes)
         .is_ok_and(|header| (header.log, header.partition) == (identity.log, partition) && header.number < number);
-    if read.is_ok() && (bytes == [0; HEADER_BYTES] || earlier_use) {
-        Ok(Opened::Headless(refused))
-    } else {
-        Err(refused)
-    }
+    if read && (bytes == [0; HEADER_BYTES] || earlier_use) { Ok(Opened::Headless(refused)) } else { Err(refused) }
 }
 
 /// The segments that were begun, in order, without those that stand ready, which are removed; and the first name behind
@@ -152,30 +151,36 @@ pub(super) fn begun_segments(
     let mut last_begun = segments.last().map_or(0, Segment::number);
     let mut ready = Vec::new();
     for (number, path) in &listing.ready {
-        let opened = match open_segment(*number, path, identity, partition) {
-            Ok(segment) => Some(segment).filter(|segment| segment.seal().is_none()),
-            // It holds nothing: a segment that was begun has a header.
-            Err(OpenError::Foreign { .. } | OpenError::Corrupt { .. }) => None,
-            // But what cannot be read may hold anything.
-            Err(other) => return Err(other),
-        };
         let taken = listing.segments.iter().any(|(used, _)| used == number);
-        if let Some(segment) = opened.as_ref().filter(|_| !taken)
+        let opened = match open_named(*number, path, identity, partition) {
+            // What cannot be read may hold anything.
+            Err(other) if !matches!(other, OpenError::Foreign { .. } | OpenError::Corrupt { .. }) => return Err(other),
+            opened => opened,
+        };
+        if let Ok(Opened::Segment(segment)) = &opened
+            && !taken
             && start_of(segment)?.is_some()
         {
             segment.rename_to_used().map_err(io_at("rename", path))?;
             last_begun = last_begun.max(*number);
         }
-        ready.push((*number, path, opened.filter(|_| !taken)));
+        ready.push((*number, path, taken, opened));
     }
-    for (number, path, opened) in ready {
-        match opened {
+    for (number, path, taken, opened) in ready {
+        if taken || number > last_begun {
+            // It holds nothing: a segment that was begun has a header, and a frame.
+            fs::remove_file(path).map_err(io_at("remove", path))?;
+            continue;
+        }
+        match opened? {
             // One without a START frame below one that was begun: the thread that was to write it was killed while others
             // went on behind it. It is an open frame like any other, and ends the partition where it stands.
-            Some(segment) if number <= last_begun => segments.push(segment),
-            _ => fs::remove_file(path).map_err(io_at("remove", path))?,
+            Opened::Segment(segment) => segments.push(*segment),
+            // The same after a power cut that left later segments their headers.
+            Opened::Headless(refused) => headless.push((number, path.clone(), refused)),
         }
     }
+    headless.sort_by_key(|(number, ..)| *number);
     segments.sort_by_key(Segment::number);
     for (before, after) in segments.iter().zip(segments.iter().skip(1)) {
         let torn_between = headless.iter().any(|(number, ..)| *number == before.number() + 1);

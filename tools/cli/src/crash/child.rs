@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::calls::Calls;
 use super::plan::Plan;
-use super::writers::FULL;
+use super::writers::{FULL, OBSERVED};
 
 /// What a child has said.
 #[derive(Clone, Default)]
@@ -18,6 +19,8 @@ pub(super) struct Reports {
     pub(super) acknowledged: BTreeMap<u64, u64>,
     /// By writer, how often there was no room.
     pub(super) full: BTreeMap<u64, u64>,
+    /// Where the harness hears of its calls.
+    listener: Option<u64>,
 }
 
 pub(super) struct Child {
@@ -43,7 +46,9 @@ impl Child {
                     let [writer, number] =
                         [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|index| report[at + index])));
                     let mut reports = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                    if number == FULL {
+                    if writer == OBSERVED {
+                        reports.listener = Some(number);
+                    } else if number == FULL {
                         *reports.full.entry(writer).or_default() += 1;
                     } else {
                         reports.acknowledged.insert(writer, number);
@@ -69,6 +74,13 @@ impl Child {
             thread::sleep(Duration::from_micros(200));
         }
         Ok(())
+    }
+
+    /// The calls of a child whose plan has them observed.
+    pub(super) fn calls(&mut self) -> Result<Calls, String> {
+        self.wait("descriptor to hear of calls at", |reports| reports.listener.is_some())?;
+        let listener = self.reports().listener.unwrap_or_default() as i32;
+        Calls::of(self.process.id(), listener).map_err(|error| format!("hearing of its calls: {error}"))
     }
 
     /// Refuses a child that has ended by itself, with what it said last.

@@ -71,6 +71,7 @@ impl Load {
             retention: dice.one_in(2),
             durable: durable || window == Side::Direct,
             next: Vec::new(),
+            observed: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `oncelog crash`: logs that are crashed on purpose, and compared with what was acknowledged.
 
+mod cache;
+mod calls;
 mod check;
 mod child;
 mod course;
@@ -11,6 +13,7 @@ mod kill;
 mod plan;
 mod power;
 mod small_log;
+mod trace;
 mod writers;
 
 use clap::{Args, Subcommand};
@@ -21,6 +24,7 @@ use crate::failure::Failure;
 /// Crashes of each harness that is given neither a count nor seconds; flipping goes over all there is.
 const KILLS: u64 = 100;
 const CUTS: u64 = 20;
+const TRACES: u64 = 200;
 
 /// Seconds of all harnesses together, unless given.
 const ALL_SECONDS: f64 = 120.0;
@@ -35,6 +39,8 @@ pub(crate) enum Command {
     Full(full::Arguments),
     /// Cut the power below a log's disk. Needs root and loop devices.
     Power(power::Arguments),
+    /// Observe what a process writes and flushes, and lose what was not flushed. Needs no root.
+    Trace(trace::Arguments),
     /// Each of them, with a share of the seconds.
     All(All),
     /// The process that is killed.
@@ -59,12 +65,14 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Flip(arguments) => (vec![flip(&arguments)], arguments.bounds.json),
         Command::Full(arguments) => (vec![full(&arguments)], arguments.bounds.json),
         Command::Power(arguments) => (vec![power(&arguments)], arguments.bounds.json),
+        Command::Trace(arguments) => (vec![trace(&arguments)], arguments.bounds.json),
         Command::All(all) => {
-            let seconds = Some(all.bounds.seconds.unwrap_or(ALL_SECONDS) / 4.0);
+            let seconds = Some(all.bounds.seconds.unwrap_or(ALL_SECONDS) / 5.0);
             let bounds = Bounds { seconds, json: None, ..all.bounds.clone() };
             let load = || all.load.clone();
             let outcomes = vec![
                 kill(&kill::Arguments { bounds: bounds.clone(), load: load() }),
+                trace(&trace::Arguments { bounds: bounds.clone(), load: load(), without_flush: false }),
                 flip(&flip::Arguments { bounds: bounds.clone() }),
                 full(&full::Arguments { bounds: bounds.clone(), load: load() }),
                 power(&power::Arguments { bounds: bounds.clone(), load: load() }),
@@ -96,5 +104,11 @@ fn full(arguments: &full::Arguments) -> Outcome {
 fn power(arguments: &power::Arguments) -> Outcome {
     let mut course = Course::new("power", &arguments.bounds, Some(CUTS));
     let result = power::run(arguments, &mut course);
+    course.end(result)
+}
+
+fn trace(arguments: &trace::Arguments) -> Outcome {
+    let mut course = Course::new("trace", &arguments.bounds, Some(TRACES));
+    let result = trace::run(arguments, &mut course);
     course.end(result)
 }

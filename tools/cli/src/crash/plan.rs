@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use oncelog::{Log, Options, Partition, Window};
 
+use super::calls::filter::Observed;
+
 /// The one partition that is appended to.
 const PARTITION: &str = "orders";
 
@@ -55,6 +57,9 @@ pub(crate) struct Plan {
     /// The number that each writer goes on with.
     #[arg(long, value_delimiter = ',')]
     pub(super) next: Vec<u64>,
+    /// The calls that the harness answers in the place of the system.
+    #[arg(long, value_enum)]
+    pub(super) observed: Option<Observed>,
 }
 
 impl Plan {
@@ -91,6 +96,7 @@ impl Plan {
             format!("--seed={}", self.seed),
         ];
         arguments.extend(self.next.iter().map(|next| format!("--next={next}")));
+        arguments.extend(self.observed.map(|observed| format!("--observed={}", value(&observed))));
         arguments.extend(self.retention.then(|| "--retention".to_owned()));
         arguments.extend(self.durable.then(|| "--durable".to_owned()));
         arguments

@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use oncelog::{Answer, AppendError, Appender, FillError, Log, Partition, Session, Stamp};
 
+use super::calls::filter;
 use super::dice::Dice;
 use super::plan::{Plan, Way, name, open, payload};
 use crate::failure::Failure;
 
 /// In place of a number: there is no room.
 pub(super) const FULL: u64 = u64::MAX;
+
+/// In place of a writer: the number is that of the descriptor at which the harness hears of this process's calls.
+pub(super) const OBSERVED: u64 = u64::MAX;
 
 /// How many of its last records a writer sends again when it begins, as one that has not heard the answers.
 const SENT_AGAIN: u64 = 20;
@@ -24,6 +28,10 @@ const DURABLE_WITHIN: Duration = Duration::from_secs(60);
 
 #[allow(clippy::print_stderr, reason = "the parent reads why its child ended")]
 pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
+    if let Some(observed) = plan.observed {
+        let listener = filter::install(observed).map_err(Failure::failed("a filter for system calls"))?;
+        report(OBSERVED, listener as u64).map_err(Failure::Failed)?;
+    }
     let (log, partition) = open(&plan.dir, &plan.options()).map_err(Failure::Failed)?;
     thread::scope(|scope| {
         for writer in 0..plan.threads {

@@ -1,0 +1,199 @@
+//! `oncelog crash trace`: what a process writes and flushes is observed, call by call, and the power is cut in thought
+//! between two of them.
+//!
+//! ```text
+//! child:    the log as it is, four writers      every call that changes a file or flushes stops here
+//! harness:  makes the call in its place         cache.rs: what is on the device for certain, what may be
+//!           at some calls: a directory of what a cut may leave, opened and compared with what was acknowledged
+//! ```
+//!
+//! The child goes on from what a cut has left, so that reopening is cut off as well.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::cache::{Cache, Done};
+use super::calls::filter::Observed;
+use super::calls::{Call, Calls};
+use super::check::check;
+use super::child::Child;
+use super::course::{Bounds, Course};
+use super::dice::Dice;
+use super::kill::{Load, copy};
+use super::plan::{Plan, Side};
+
+/// Most lives of one log.
+const LIVES_MAX: u64 = 4;
+
+/// Most calls of a life.
+const CALLS_MAX: u64 = 400;
+
+/// Cuts of a life besides the one that ends it.
+const CUTS: u64 = 3;
+
+/// Longest time without a call.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// Arguments of `oncelog crash trace`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(super) bounds: Bounds,
+
+    #[command(flatten)]
+    pub(super) load: Load,
+
+    /// Flush nothing: shows that the harness finds it.
+    #[arg(long, hide = true)]
+    pub(super) without_flush: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+    while course.goes_on() {
+        // Flushes are observed, not waited for: in memory all else is quick too.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let place = place.map_err(|error| error.to_string())?;
+        let canonical = fs::canonicalize(place.path()).map_err(|error| error.to_string())?;
+        match one_log(&canonical, arguments, course) {
+            Ok(()) => {}
+            Err(Stop::Skip(why)) => {
+                course.skip(why);
+                return Ok(());
+            }
+            Err(Stop::Fault(reason)) => {
+                return Err(format!("{reason}; what the cut left is in {}", place.keep().display()));
+            }
+        }
+        course.seed += 1;
+    }
+    Ok(())
+}
+
+/// Why a log is not looked at further.
+enum Stop {
+    /// It cannot be observed here.
+    Skip(String),
+    Fault(String),
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Self {
+        Self::Fault(reason)
+    }
+}
+
+fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), Stop> {
+    let mut dice = Dice::new(course.seed);
+    let io = |error: io::Error| Stop::Fault(error.to_string());
+    let mut plan = arguments.load.plan(Path::new(""), course.seed, true, &mut dice);
+    plan.observed = Some(Observed::Files);
+    let mut disk = place.join("0");
+    fs::create_dir(&disk).map_err(io)?;
+    for life in 1..=1 + dice.below(LIVES_MAX) {
+        if !course.goes_on() {
+            break;
+        }
+        plan.seed = dice.roll();
+        plan.dir = disk.join("log");
+        let cache = Cache::new(&disk, !arguments.without_flush, dice.one_in(2)).map_err(io)?;
+        let left = one_life(place, &plan, cache, course, &mut dice)?;
+        fs::remove_dir_all(&disk).map_err(io)?;
+        disk = place.join(life.to_string());
+        fs::rename(&left.directory, &disk).map_err(io)?;
+        plan.next = left.next;
+        course.count(if plan.window == Side::Mapped { "mapped window" } else { "direct window" }, 1);
+        course.step();
+    }
+    course.count("logs", 1);
+    Ok(())
+}
+
+/// What a cut has left, after a look at a copy of it.
+struct Left {
+    directory: PathBuf,
+    next: Vec<u64>,
+}
+
+fn one_life(place: &Path, plan: &Plan, mut cache: Cache, course: &mut Course, dice: &mut Dice) -> Result<Left, Stop> {
+    let mut child = Child::start(plan)?;
+    let calls = match child.calls() {
+        Ok(calls) => calls,
+        // Where a filter or a look at another process is forbidden, which a container may do.
+        Err(reason) => return Err(Stop::Skip(format!("system calls cannot be observed here: {reason}"))),
+    };
+    let last = 1 + dice.below(CALLS_MAX);
+    let mut cuts: Vec<u64> = (0..CUTS).map(|_| dice.below(last)).collect();
+    cuts.sort_unstable();
+    let mut silent_since = Instant::now();
+    let mut seen = 0;
+    while seen < last {
+        let next = calls.next(Duration::from_millis(100)).map_err(|error| format!("hearing of a call: {error}"))?;
+        let Some(call) = next else {
+            child.still_runs()?;
+            if silent_since.elapsed() > SILENCE_MAX {
+                return Err(Stop::Fault(format!("the process has called for nothing in {SILENCE_MAX:?}")));
+            }
+            continue;
+        };
+        for _ in cuts.iter().filter(|cut| **cut == seen) {
+            let directory = place.join("cut");
+            cut(&directory, &cache, &child, plan, dice.one_in(2), course, dice)?;
+            fs::remove_dir_all(&directory).map_err(|error| error.to_string())?;
+        }
+        answer(&calls, &call, &mut cache).map_err(|error| format!("answering {:?}: {error}", call.wish))?;
+        silent_since = Instant::now();
+        seen += 1;
+    }
+    child.still_runs()?;
+    let directory = place.join("left");
+    let next = cut(&directory, &cache, &child, plan, false, course, dice)?;
+    course.count("calls observed", seen);
+    course.count("flushes among them", cache.flushes_seen);
+    drop(child);
+    Ok(Left { directory, next })
+}
+
+fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
+    if let super::calls::Wish::AskKind { address } = &call.wish {
+        calls.tell(*address, &cache.kind())?;
+        return calls.answer(call, Ok(0));
+    }
+    match cache.perform(&call.wish) {
+        Ok(Done::Value(value)) => calls.answer(call, Ok(value)),
+        Ok(Done::Opened(file)) => calls.give(call, &file),
+        Ok(Done::Nothing) => calls.pass(call),
+        Err(error) => calls.answer(call, Err(error)),
+    }
+}
+
+/// Puts what a cut may leave into `directory`, and looks at a copy of it.
+fn cut(
+    directory: &Path,
+    cache: &Cache,
+    child: &Child,
+    plan: &Plan,
+    append_on: bool,
+    course: &mut Course,
+    dice: &mut Dice,
+) -> Result<Vec<u64>, String> {
+    let io = |error: io::Error| error.to_string();
+    fs::create_dir(directory).map_err(io)?;
+    let loss = cache.cut_power(directory, plan.window == Side::Mapped, dice).map_err(io)?;
+    // Read last: nothing was flushed since, so what is reported by now must have been flushed before the cut.
+    let acknowledged = child.reports().acknowledged;
+    let copied = directory.with_extension("copy");
+    copy(directory, &copied).map_err(io)?;
+    let next = check(&copied.join("log"), plan, &acknowledged, append_on, dice)?;
+    fs::remove_dir_all(&copied).map_err(io)?;
+    course.count("cuts looked at", 1);
+    course.count("records acknowledged before them", acknowledged.values().map(|number| number + 1).sum());
+    course.count("sectors and pages not flushed", loss.unflushed);
+    course.count("sectors and pages lost", loss.lost);
+    course.count("names and lengths lost", loss.changes);
+    Ok(next)
+}
