@@ -31,6 +31,10 @@ const SECTOR: usize = 512;
 const PAGE: usize = 4096;
 const BLOCK: u64 = 4096;
 
+/// Calls after which the files are remembered as they are then, and how many such moments.
+const REMEMBERED_EVERY: u64 = 16;
+const EARLIER_MAX: usize = 4;
+
 /// What `statfs` says of ext4.
 const EXT4: u64 = 0xEF53;
 
@@ -44,6 +48,8 @@ struct Body {
     flushed: BTreeSet<u64>,
     /// Written past the system's cache since the last flush of the device.
     past_the_cache: Vec<Range<u64>>,
+    /// The whole file at some moments since its last flush: a page may have been written back at any of them.
+    earlier: Vec<Vec<u8>>,
 }
 
 enum Change {
@@ -123,6 +129,7 @@ pub(super) struct Cache {
     flushes: bool,
     /// Whether one flush of the device serves all files, and the process is told that the disk is such a one.
     pub(super) one_flush_serves_all: bool,
+    calls_seen: u64,
     pub(super) flushes_seen: u64,
 }
 
@@ -152,7 +159,7 @@ impl Body {
     fn new(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let (durable, written, flushed) = Default::default();
-        Ok(Self { file, durable, written, flushed, past_the_cache: Vec::new() })
+        Ok(Self { file, durable, written, flushed, past_the_cache: Vec::new(), earlier: Vec::new() })
     }
 
     /// Notes that the bytes in `range` are on the device.
@@ -162,8 +169,27 @@ impl Body {
         if self.durable.len() < bytes.len() {
             self.durable.resize(bytes.len(), 0);
         }
-        if let (Some(to), Some(from)) = (self.durable.get_mut(range.clone()), bytes.get(range)) {
+        if let (Some(to), Some(from)) = (self.durable.get_mut(range.clone()), bytes.get(range.clone())) {
             to.copy_from_slice(from);
+        }
+        for earlier in &mut self.earlier {
+            // What was there before the flush is of no matter any more.
+            earlier.resize(bytes.len(), 0);
+            if let (Some(to), Some(from)) = (earlier.get_mut(range.clone()), bytes.get(range.clone())) {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers what the file is like now, if that is not on the device.
+    fn remember(&mut self) -> io::Result<()> {
+        let now = current(self)?;
+        if now == self.durable {
+            self.earlier.clear();
+        } else if self.earlier.first() != Some(&now) {
+            self.earlier.truncate(EARLIER_MAX - 1);
+            self.earlier.insert(0, now);
         }
         Ok(())
     }
@@ -179,9 +205,16 @@ impl Body {
 impl Cache {
     /// A disk with the files that are below `root`, all of it on the device. With `flushes` false, nothing ever gets there.
     pub(super) fn new(root: &Path, flushes: bool, one_flush_serves_all: bool) -> io::Result<Self> {
-        let (before, changes, bodies) = Default::default();
-        let mut cache =
-            Self { root: root.to_owned(), before, changes, bodies, flushes, one_flush_serves_all, flushes_seen: 0 };
+        let mut cache = Self {
+            root: root.to_owned(),
+            before: Names::default(),
+            changes: Vec::new(),
+            bodies: BTreeMap::new(),
+            flushes,
+            one_flush_serves_all,
+            calls_seen: 0,
+            flushes_seen: 0,
+        };
         cache.take_in(root)?;
         Ok(cache)
     }
@@ -213,6 +246,10 @@ impl Cache {
 
     /// Does what the process wants done, in its place.
     pub(super) fn perform(&mut self, wish: &Wish) -> io::Result<Done> {
+        self.calls_seen += 1;
+        if self.calls_seen.is_multiple_of(REMEMBERED_EVERY) {
+            self.bodies.values_mut().try_for_each(Body::remember)?;
+        }
         match wish {
             Wish::Create { path, flags, mode } if self.is_ours(path) => self.create(path, *flags, *mode),
             Wish::Rename { from, to } if self.is_ours(from) => {
@@ -255,6 +292,7 @@ impl Cache {
                 Ok(Done::Value(0))
             }
             Wish::SyncMapping { inode, from, bytes } => {
+                self.flushes_seen += 1;
                 if self.flushes && self.bodies.contains_key(inode) {
                     self.settle_length(*inode);
                     self.bodies.get_mut(inode).map_or(Ok(()), |body| body.settle(*from..*from + *bytes))?;
@@ -307,6 +345,7 @@ impl Cache {
             None => file.write(bytes)?,
         } as u64;
         self.note_length(file)?;
+        self.flushes_seen += u64::from(durably);
         if let (Some(at), Some(body)) = (at, self.bodies.get_mut(&inode)) {
             let range = at..at + written;
             body.wrote(&range, past_the_cache);
@@ -422,12 +461,16 @@ impl Cache {
         let mut bytes = body.durable.clone();
         bytes.resize(new.len().max(bytes.len()), 0);
         let whole = dice.one_in(2);
-        for (old, new) in bytes.chunks_mut(unit).zip(new.chunks(unit)) {
+        for (at, (old, new)) in bytes.chunks_mut(unit).zip(new.chunks(unit)).enumerate() {
             let old = old.get_mut(..new.len()).unwrap_or(&mut []);
             if old == new {
                 continue;
             }
             loss.unflushed += 1;
+            // Now, or at one of the moments before.
+            let moment = dice.below(body.earlier.len() as u64 + 1) as usize;
+            let earlier = body.earlier.get(moment).and_then(|earlier| earlier.get(at * unit..at * unit + new.len()));
+            let new = earlier.filter(|_| dice.one_in(2)).unwrap_or(new);
             let survives = match choice {
                 Choice::All => true,
                 Choice::None => false,

@@ -75,7 +75,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
                 trace(&trace::Arguments { bounds: bounds.clone(), load: load(), without_flush: false }),
                 flip(&flip::Arguments { bounds: bounds.clone() }),
                 full(&full::Arguments { bounds: bounds.clone(), load: load() }),
-                power(&power::Arguments { bounds: bounds.clone(), load: load() }),
+                power(&power::Arguments { bounds: bounds.clone(), load: load(), without_flush: false }),
             ];
             (outcomes, all.bounds.json)
         }

@@ -9,13 +9,16 @@
 //! put to the test.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::calls::filter::Observed;
+use super::calls::{Aligned, Calls, Wish};
 use super::check::check;
 use super::child::Child;
 use super::course::{Bounds, Course};
@@ -40,6 +43,10 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(super) load: Load,
+
+    /// Flush nothing: shows that the harness finds it.
+    #[arg(long, hide = true)]
+    pub(super) without_flush: bool,
 }
 
 /// The two file systems; the inner one goes first.
@@ -109,6 +116,7 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
     let mut plan = arguments.load.plan(&log, course.seed, true, &mut dice);
     // The disk is small.
     plan.retention = true;
+    plan.observed = arguments.without_flush.then_some(Observed::Unflushed);
     let mut nested = images.mount()?;
     for _ in 0..CUTS {
         if !course.goes_on() {
@@ -116,6 +124,10 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
         }
         plan.seed = dice.roll();
         let mut child = Child::start(&plan)?;
+        if arguments.without_flush {
+            let calls = child.calls()?;
+            thread::spawn(move || write_without_flush(&calls));
+        }
         child.wait("acknowledgement", |reports| !reports.acknowledged.is_empty())?;
         thread::sleep(Duration::from_micros(dice.below(LIFE_MAX_US)));
         child.still_runs()?;
@@ -135,5 +147,20 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
     let Nested { inner, outer } = nested;
     drop(inner);
     drop(outer);
+    Ok(())
+}
+
+/// Makes the writes of a child that are to be durable as if they were not, until it is dead.
+fn write_without_flush(calls: &Calls) -> io::Result<()> {
+    while calls.is_alive() {
+        let Some(call) = calls.next(Duration::from_millis(20))? else { continue };
+        match &call.wish {
+            Wish::Write { file, at: Some(at), bytes, .. } => {
+                let written = file.write_at(Aligned::of(bytes).bytes(), *at);
+                calls.answer(&call, written.map(|bytes| bytes as u64))?;
+            }
+            _ => calls.pass(&call)?,
+        }
+    }
     Ok(())
 }

@@ -131,6 +131,13 @@ impl Calls {
         }
     }
 
+    /// Whether the process has not ended.
+    pub(super) fn is_alive(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the pointer is to one such struct, which lives on.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+    }
+
     fn wish(&self, data: &libc::seccomp_data) -> io::Result<Wish> {
         let [a, b, c, d, ..] = data.args;
         Ok(match libc::c_long::from(data.nr) {
