@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oncelog::{Answer, Log, Partition};
 
-use super::dice::Dice;
+use super::course::Dice;
 use super::plan::{Plan, Way, name, open, payload, written_by};
 use super::writers::Hand;
 

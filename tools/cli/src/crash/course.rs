@@ -1,4 +1,4 @@
-//! How long a harness goes on, how far it has come, and what it has counted.
+//! How long a harness goes on, how far it has come, what it has counted, and the chance that its seed repeats.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// How often the progress is drawn again.
+const REDRAWN_EVERY: Duration = Duration::from_millis(250);
 
 /// Bounds of a run. The first one reached ends it.
 #[derive(Args, Clone, Debug)]
@@ -62,11 +65,19 @@ impl Course {
         if bounds.seconds.is_none() {
             bounds.count = bounds.count.or(usual);
         }
-        let bar = ProgressBar::no_length();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {pos} done, {elapsed} {wide_msg}") {
+        let (bar, template) = match bounds.count {
+            Some(count) => (ProgressBar::new(count), "{spinner} {prefix} {pos} of {len} done, {elapsed} {wide_msg}"),
+            None => (ProgressBar::no_length(), "{spinner} {prefix} {pos} done, {elapsed} {wide_msg}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_prefix(harness);
+        if let Some(seconds) = bounds.seconds {
+            bar.set_message(format!("of {seconds} s"));
+        }
+        // By itself, so that it also moves while one crash takes long.
+        bar.enable_steady_tick(REDRAWN_EVERY);
         let began = Instant::now();
         let seed = bounds.seed;
         Self { harness, bounds, began, seed, done: 0, skipped: None, counts: BTreeMap::new(), bar }
@@ -80,10 +91,8 @@ impl Course {
     /// One more crash was looked at.
     pub(super) fn step(&mut self) {
         self.done += 1;
-        if self.began.elapsed() > Duration::from_secs(2) {
-            self.bar.set_position(self.done);
-            self.bar.set_message(format!("seed {}", self.seed));
-        }
+        self.bar.set_position(self.done);
+        self.bar.set_message(format!("seed {}", self.seed));
     }
 
     pub(super) fn count(&mut self, what: &str, more: u64) {
@@ -134,4 +143,37 @@ pub(super) fn tell(outcomes: &[Outcome], json: Option<&PathBuf>) -> Result<(), F
             "{failure}\n  to repeat it: oncelog crash {harness} --seed {next_seed} --count 50"
         )))
     })
+}
+
+/// SplitMix64: one word of state, so that a seed is all there is to write down.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) const fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    /// From 0 to below `limit`, which is not 0.
+    pub(super) const fn below(&mut self, limit: u64) -> u64 {
+        self.roll() % limit
+    }
+
+    pub(super) const fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    /// Puts `items` in an order of chance.
+    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last as u64 + 1) as usize);
+        }
+    }
 }

@@ -1,10 +1,21 @@
-//! File systems of our own: loop devices and mounts, which are always taken away again.
+//! File systems of our own: loop devices and mounts, which are always taken away again. For power cuts, one in another:
+//!
+//! ```text
+//! log | file system B | loop device | file F, written whole once | file system A | loop device | file
+//!                                                                      ^ stops here: what was not flushed is gone
+//! ```
+//!
+//! With one file system only, a write past the cache would survive without any flush, and the direct window would not be
+//! put to the test.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+const OUTER_BYTES: u64 = 160 << 20;
+const INNER_BYTES: u64 = 96 << 20;
 
 /// `EXT4_IOC_SHUTDOWN`: the file system stops as if its device had gone.
 const SHUTDOWN: libc::c_ulong = 0x8004_587d;
@@ -83,5 +94,54 @@ impl Drop for Disk {
         if command("umount", &[&at]).is_err() {
             let _ = command("umount", &["-l", &at]);
         }
+    }
+}
+
+/// The two file systems; the inner one goes first.
+pub(super) struct Nested {
+    pub(super) inner: Disk,
+    pub(super) outer: Disk,
+}
+
+/// The files of the two, and where they are mounted.
+pub(super) struct Images {
+    outer_file: PathBuf,
+    outer: PathBuf,
+    inner_file: PathBuf,
+    /// Where the inner file system is.
+    pub(super) inner: PathBuf,
+}
+
+impl Images {
+    pub(super) fn make(place: &Path) -> Result<Self, String> {
+        let outer = place.join("outer");
+        let images = Self {
+            outer_file: place.join("outer.img"),
+            inner_file: outer.join("inner.img"),
+            inner: place.join("inner"),
+            outer,
+        };
+        let file = File::create(&images.outer_file).and_then(|file| file.set_len(OUTER_BYTES));
+        file.map_err(|error| error.to_string())?;
+        Disk::format(&images.outer_file)?;
+        let _outer = Disk::mount(&images.outer_file, &images.outer)?;
+        let written = File::create(&images.inner_file).and_then(|mut file| {
+            let block = vec![0; 1 << 20];
+            for _ in 0..INNER_BYTES >> 20 {
+                file.write_all(&block)?;
+            }
+            file.sync_all()
+        });
+        written.map_err(|error| format!("writing the inner image: {error}"))?;
+        Disk::format(&images.inner_file)?;
+        let synced = File::open(&images.inner_file).and_then(|file| file.sync_all());
+        synced.map_err(|error| error.to_string())?;
+        Ok(images)
+    }
+
+    pub(super) fn mount(&self) -> Result<Nested, String> {
+        let outer = Disk::mount(&self.outer_file, &self.outer)?;
+        let inner = Disk::mount(&self.inner_file, &self.inner)?;
+        Ok(Nested { inner, outer })
     }
 }

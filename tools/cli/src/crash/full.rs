@@ -8,8 +8,7 @@ use clap::Args;
 
 use super::check::check;
 use super::child::Child;
-use super::course::{Bounds, Course};
-use super::dice::Dice;
+use super::course::{Bounds, Course, Dice};
 use super::disk::Disk;
 use super::kill::Load;
 
@@ -67,7 +66,7 @@ fn fill_up(disk: &Path, arguments: &Arguments, course: &mut Course, dice: &mut D
     let ballast = disk.join("ballast");
     let written = File::create(&ballast).and_then(|mut file| file.write_all(&vec![1; BALLAST_BYTES]));
     written.map_err(|error| format!("writing the ballast: {error}"))?;
-    let mut plan = arguments.load.plan(&log, course.seed, false, dice);
+    let mut plan = arguments.load.plan(&log, course.seed, false);
     // Nothing makes room by itself.
     plan.retention = false;
     let mut child = Child::start(&plan)?;

@@ -10,8 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::check::check;
 use super::child::Child;
-use super::course::{Bounds, Course};
-use super::dice::Dice;
+use super::course::{Bounds, Course, Dice};
 use super::plan::{Idempotence, Plan, Side};
 
 /// Most kills on one log.
@@ -55,7 +54,7 @@ enum Windows {
 
 impl Load {
     /// The plan of one log. Acknowledged is what survives a kill, unless `durable` asks for what survives a power cut.
-    pub(super) fn plan(&self, dir: &Path, seed: u64, durable: bool, dice: &mut Dice) -> Plan {
+    pub(super) fn plan(&self, dir: &Path, seed: u64, durable: bool) -> Plan {
         let window = match self.window {
             Windows::Mapped => Side::Mapped,
             Windows::Direct => Side::Direct,
@@ -68,7 +67,7 @@ impl Load {
             idempotence: self.idempotence,
             threads: self.threads,
             seed,
-            retention: dice.one_in(2),
+            retention: (seed / 2).is_multiple_of(2),
             durable: durable || window == Side::Direct,
             next: Vec::new(),
             observed: None,
@@ -90,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), Stri
 fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
     let log = directory.join("log");
-    let mut plan = arguments.load.plan(&log, course.seed, false, &mut dice);
+    let mut plan = arguments.load.plan(&log, course.seed, false);
     for kill in 0..1 + dice.below(KILLS_MAX) {
         if !course.goes_on() {
             break;
@@ -101,6 +100,11 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
         let early = kill > 0 && dice.one_in(4);
         if !early {
             child.wait("acknowledgement", |reports| !reports.acknowledged.is_empty())?;
+        }
+        if plan.retention && kill == 0 {
+            // Not left to chance: what is dropped and used again is in these logs' crashes.
+            child.wait("segment that retention dropped", |_| plan.has_dropped())?;
+            course.count("logs that retention has dropped from before the kill", 1);
         }
         thread::sleep(Duration::from_micros(dice.below(LIFE_MAX_US)));
         child.still_runs()?;

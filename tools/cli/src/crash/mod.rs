@@ -1,18 +1,16 @@
 //! `oncelog crash`: logs that are crashed on purpose, and compared with what was acknowledged.
 
-mod cache;
 mod calls;
 mod check;
 mod child;
 mod course;
-mod dice;
+mod damaged;
 mod disk;
 mod flip;
 mod full;
 mod kill;
 mod plan;
 mod power;
-mod small_log;
 mod trace;
 mod writers;
 
@@ -46,6 +44,9 @@ pub(crate) enum Command {
     /// The process that is killed.
     #[command(hide = true)]
     Child(plan::Plan),
+    /// The process that opens damaged logs.
+    #[command(hide = true)]
+    Slice(damaged::Slice),
 }
 
 /// Arguments of `oncelog crash all`.
@@ -61,6 +62,7 @@ pub(crate) struct All {
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let (outcomes, json) = match command {
         Command::Child(plan) => return writers::run(&plan),
+        Command::Slice(slice) => return damaged::run(&slice),
         Command::Kill(arguments) => (vec![kill(&arguments)], arguments.bounds.json),
         Command::Flip(arguments) => (vec![flip(&arguments)], arguments.bounds.json),
         Command::Full(arguments) => (vec![full(&arguments)], arguments.bounds.json),

@@ -1,5 +1,6 @@
 //! What a child process appends, and how its log is opened: all that the two processes must agree on.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -12,6 +13,11 @@ const PARTITION: &str = "orders";
 
 /// Bytes of a segment: the least there is, so that rotation is in every crash.
 const SEGMENT_BYTES: u64 = 64 << 10;
+
+const SNAPSHOT_BYTES: u64 = 2 * SEGMENT_BYTES;
+
+/// Bytes that are kept where old segments are dropped: little, so that dropping is in the crashes too.
+const RETENTION_BYTES: u64 = 6 * SEGMENT_BYTES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Idempotence {
@@ -72,9 +78,21 @@ impl Plan {
             .window(window)
             .segment_bytes(SEGMENT_BYTES)
             .segments_ahead(4)
-            .snapshot_bytes(4 * SEGMENT_BYTES)
+            .snapshot_bytes(SNAPSHOT_BYTES)
             .producers_max(1024)
-            .retention_bytes(self.retention.then_some(16 * SEGMENT_BYTES))
+            .retention_bytes(self.retention.then_some(RETENTION_BYTES))
+    }
+
+    /// Whether the partition's first segment is gone.
+    pub(super) fn has_dropped(&self) -> bool {
+        let directory = self.dir.join("partitions").join(PARTITION);
+        let names = fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok());
+        let used: Vec<String> = names.filter(|name| name.ends_with(".seg")).collect();
+        !used.is_empty() && !used.contains(&format!("{:016}.seg", 1))
     }
 
     pub(super) fn way(&self, writer: u64) -> Way {

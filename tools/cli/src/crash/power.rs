@@ -1,17 +1,8 @@
-//! `oncelog crash power`: the power is cut below the disk that a log is on.
-//!
-//! ```text
-//! log | file system B | loop device | file F, written whole once | file system A | loop device | file
-//!                                                                      ^ stops here: what was not flushed is gone
-//! ```
-//!
-//! With one file system only, a write past the cache would survive without any flush, and the direct window would not be
-//! put to the test.
+//! `oncelog crash power`: the power is cut below the disk that a log is on (`disk.rs`).
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -21,14 +12,10 @@ use super::calls::filter::Observed;
 use super::calls::{Aligned, Calls, Wish};
 use super::check::check;
 use super::child::Child;
-use super::course::{Bounds, Course};
-use super::dice::Dice;
-use super::disk::Disk;
+use super::course::{Bounds, Course, Dice};
+use super::disk::{Images, Nested};
 use super::kill::Load;
 use super::plan::Side;
-
-const OUTER_BYTES: u64 = 160 << 20;
-const INNER_BYTES: u64 = 96 << 20;
 
 /// Cuts of one log.
 const CUTS: u64 = 4;
@@ -49,53 +36,6 @@ pub(crate) struct Arguments {
     pub(super) without_flush: bool,
 }
 
-/// The two file systems; the inner one goes first.
-struct Nested {
-    inner: Disk,
-    outer: Disk,
-}
-
-struct Images {
-    outer_file: PathBuf,
-    outer: PathBuf,
-    inner_file: PathBuf,
-    inner: PathBuf,
-}
-
-impl Images {
-    fn make(place: &Path) -> Result<Self, String> {
-        let outer = place.join("outer");
-        let images = Self {
-            outer_file: place.join("outer.img"),
-            inner_file: outer.join("inner.img"),
-            inner: place.join("inner"),
-            outer,
-        };
-        let file = File::create(&images.outer_file).and_then(|file| file.set_len(OUTER_BYTES));
-        file.map_err(|error| error.to_string())?;
-        Disk::format(&images.outer_file)?;
-        let _outer = Disk::mount(&images.outer_file, &images.outer)?;
-        let written = File::create(&images.inner_file).and_then(|mut file| {
-            let block = vec![0; 1 << 20];
-            for _ in 0..INNER_BYTES >> 20 {
-                file.write_all(&block)?;
-            }
-            file.sync_all()
-        });
-        written.map_err(|error| format!("writing the inner image: {error}"))?;
-        Disk::format(&images.inner_file)?;
-        let synced = File::open(&images.inner_file).and_then(|file| file.sync_all());
-        synced.map_err(|error| error.to_string())?;
-        Ok(images)
-    }
-
-    fn mount(&self) -> Result<Nested, String> {
-        let outer = Disk::mount(&self.outer_file, &self.outer)?;
-        let inner = Disk::mount(&self.inner_file, &self.inner)?;
-        Ok(Nested { inner, outer })
-    }
-}
-
 pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     let place = tempfile::tempdir().map_err(|error| error.to_string())?;
     if let Err(reason) = Images::make(place.path()).and_then(|images| images.mount().map(drop)) {
@@ -113,7 +53,7 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
     let mut dice = Dice::new(course.seed);
     let images = Images::make(place)?;
     let log = images.inner.join("log");
-    let mut plan = arguments.load.plan(&log, course.seed, true, &mut dice);
+    let mut plan = arguments.load.plan(&log, course.seed, true);
     // The disk is small.
     plan.retention = true;
     plan.observed = arguments.without_flush.then_some(Observed::Unflushed);

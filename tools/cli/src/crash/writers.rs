@@ -11,7 +11,7 @@ use std::time::Duration;
 use oncelog::{Answer, AppendError, Appender, FillError, Log, Partition, Session, Stamp};
 
 use super::calls::filter;
-use super::dice::Dice;
+use super::course::Dice;
 use super::plan::{Plan, Way, name, open, payload};
 use crate::failure::Failure;
 

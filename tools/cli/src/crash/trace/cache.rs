@@ -22,13 +22,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::calls::{Aligned, Wish, open_as};
-use super::dice::Dice;
+use super::super::calls::{Aligned, Wish, open_as};
+use super::names::{Change, Names};
 
-/// What a device writes whole or not at all.
-const SECTOR: usize = 512;
-/// What a mapping is written back by.
-const PAGE: usize = 4096;
 const BLOCK: u64 = 4096;
 
 /// Calls after which the files are remembered as they are then, and how many such moments.
@@ -39,75 +35,17 @@ const EARLIER_MAX: usize = 4;
 const EXT4: u64 = 0xEF53;
 
 /// A file's bytes.
-struct Body {
+pub(super) struct Body {
     /// To read what the process sees.
     file: File,
-    durable: Vec<u8>,
+    pub(super) durable: Vec<u8>,
     /// Blocks that were written, and those of them that a flush of the file has covered since.
     written: BTreeSet<u64>,
     flushed: BTreeSet<u64>,
     /// Written past the system's cache since the last flush of the device.
     past_the_cache: Vec<Range<u64>>,
     /// The whole file at some moments since its last flush: a page may have been written back at any of them.
-    earlier: Vec<Vec<u8>>,
-}
-
-enum Change {
-    Name { path: PathBuf, inode: u64 },
-    Move { from: PathBuf, to: PathBuf },
-    NoName { path: PathBuf },
-    Directory { path: PathBuf },
-    NoDirectory { path: PathBuf },
-    Length { inode: u64, bytes: u64 },
-}
-
-/// Names and lengths, as a beginning of the changes leaves them.
-#[derive(Clone, Default)]
-struct Names {
-    files: BTreeMap<PathBuf, u64>,
-    directories: BTreeSet<PathBuf>,
-    lengths: BTreeMap<u64, u64>,
-}
-
-impl Names {
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Name { path, inode } => {
-                self.files.insert(path.clone(), *inode);
-            }
-            Change::Move { from, to } => {
-                if let Some(inode) = self.files.remove(from) {
-                    self.files.insert(to.clone(), inode);
-                }
-            }
-            Change::NoName { path } => {
-                self.files.remove(path);
-            }
-            Change::Directory { path } => {
-                self.directories.insert(path.clone());
-            }
-            Change::NoDirectory { path } => {
-                self.directories.remove(path);
-            }
-            Change::Length { inode, bytes } => {
-                self.lengths.insert(*inode, *bytes);
-            }
-        }
-    }
-}
-
-impl Change {
-    /// Whether a flush of this directory covers it.
-    fn is_in(&self, directory: &Path) -> bool {
-        let inside = |path: &Path| path.parent() == Some(directory);
-        match self {
-            Self::Move { from, to } => inside(from) || inside(to),
-            Self::Name { path, .. } | Self::NoName { path } | Self::Directory { path } | Self::NoDirectory { path } => {
-                inside(path)
-            }
-            Self::Length { .. } => false,
-        }
-    }
+    pub(super) earlier: Vec<Vec<u8>>,
 }
 
 /// What a call is answered with.
@@ -120,11 +58,11 @@ pub(super) enum Done {
 
 /// See the head of this file.
 pub(super) struct Cache {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// At the beginning, when all was on the device.
-    before: Names,
-    changes: Vec<(Change, bool)>,
-    bodies: BTreeMap<u64, Body>,
+    pub(super) before: Names,
+    pub(super) changes: Vec<(Change, bool)>,
+    pub(super) bodies: BTreeMap<u64, Body>,
     /// Whether flushes flush.
     flushes: bool,
     /// Whether one flush of the device serves all files, and the process is told that the disk is such a one.
@@ -133,7 +71,8 @@ pub(super) struct Cache {
     pub(super) flushes_seen: u64,
 }
 
-fn current(body: &Body) -> io::Result<Vec<u8>> {
+/// What the process sees of a file.
+pub(super) fn current(body: &Body) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; body.file.metadata()?.len() as usize];
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
@@ -236,7 +175,7 @@ impl Cache {
         Ok(())
     }
 
-    fn is_ours(&self, path: &Path) -> bool {
+    pub(super) fn is_ours(&self, path: &Path) -> bool {
         path.starts_with(&self.root)
     }
 
@@ -409,114 +348,5 @@ impl Cache {
             place.copy_from_slice(&kind.to_le_bytes());
         }
         answer
-    }
-
-    /// Writes to `place` what a power cut may leave. `mapped` files are written back by pages.
-    pub(super) fn cut_power(&self, place: &Path, mapped: bool, dice: &mut Dice) -> io::Result<Loss> {
-        let mut names = self.before.clone();
-        let kept = match dice.below(4) {
-            0 => 0,
-            1 => self.changes.len(),
-            _ => dice.below(self.changes.len() as u64 + 1) as usize,
-        };
-        let mut loss = Loss::default();
-        for (at, (change, settled)) in self.changes.iter().enumerate() {
-            if at < kept || *settled {
-                names.apply(change);
-            } else {
-                loss.changes += 1;
-            }
-        }
-        for directory in &names.directories {
-            // One whose parent is gone is gone too.
-            let whole = directory.ancestors().take_while(|above| self.is_ours(above));
-            if whole.into_iter().all(|above| names.directories.contains(above)) {
-                fs::create_dir_all(place.join(directory.strip_prefix(&self.root).unwrap_or(directory)))?;
-            }
-        }
-        let choice = Choice::draw(dice);
-        for (path, inode) in &names.files {
-            let Some(body) = self.bodies.get(inode) else { continue };
-            let at = place.join(path.strip_prefix(&self.root).unwrap_or(path));
-            if !at.parent().is_some_and(Path::is_dir) {
-                continue;
-            }
-            let unit = if mapped && path.extension().is_some_and(|suffix| suffix != "tmp") { PAGE } else { SECTOR };
-            let mut bytes = self.choose(body, unit, &choice, dice, &mut loss)?;
-            bytes.resize(names.lengths.get(inode).copied().unwrap_or(0) as usize, 0);
-            fs::write(at, bytes)?;
-        }
-        Ok(loss)
-    }
-
-    fn choose(
-        &self,
-        body: &Body,
-        unit: usize,
-        choice: &Choice,
-        dice: &mut Dice,
-        loss: &mut Loss,
-    ) -> io::Result<Vec<u8>> {
-        let new = current(body)?;
-        let mut bytes = body.durable.clone();
-        bytes.resize(new.len().max(bytes.len()), 0);
-        let whole = dice.one_in(2);
-        for (at, (old, new)) in bytes.chunks_mut(unit).zip(new.chunks(unit)).enumerate() {
-            let old = old.get_mut(..new.len()).unwrap_or(&mut []);
-            if old == new {
-                continue;
-            }
-            loss.unflushed += 1;
-            // Now, or at one of the moments before.
-            let moment = dice.below(body.earlier.len() as u64 + 1) as usize;
-            let earlier = body.earlier.get(moment).and_then(|earlier| earlier.get(at * unit..at * unit + new.len()));
-            let new = earlier.filter(|_| dice.one_in(2)).unwrap_or(new);
-            let survives = match choice {
-                Choice::All => true,
-                Choice::None => false,
-                Choice::WholeFiles => whole,
-                Choice::OneIn(count) => dice.one_in(*count),
-                Choice::AllButOneIn(count) => !dice.one_in(*count),
-            };
-            if survives {
-                old.copy_from_slice(new);
-            } else {
-                loss.lost += 1;
-            }
-        }
-        Ok(bytes)
-    }
-}
-
-/// What a power cut took.
-#[derive(Default)]
-pub(super) struct Loss {
-    /// Sectors and pages that were not flushed, and those of them that are gone.
-    pub(super) unflushed: u64,
-    pub(super) lost: u64,
-    /// Changes of names and lengths that are gone.
-    pub(super) changes: u64,
-}
-
-/// Which of the unflushed sectors survive.
-enum Choice {
-    All,
-    None,
-    WholeFiles,
-    OneIn(u64),
-    AllButOneIn(u64),
-}
-
-impl Choice {
-    fn draw(dice: &mut Dice) -> Self {
-        match dice.below(8) {
-            0 => Self::All,
-            1 => Self::None,
-            2 => Self::WholeFiles,
-            3 => Self::OneIn(8),
-            4 => Self::AllButOneIn(8),
-            5 => Self::AllButOneIn(40),
-            _ => Self::OneIn(2),
-        }
     }
 }

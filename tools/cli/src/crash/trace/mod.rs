@@ -9,6 +9,10 @@
 //!
 //! The child goes on from what a cut has left, so that reopening is cut off as well.
 
+mod cache;
+mod cut;
+mod names;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,15 +20,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::cache::{Cache, Done};
 use super::calls::filter::Observed;
-use super::calls::{Call, Calls};
+use super::calls::{Call, Calls, Wish};
 use super::check::check;
 use super::child::Child;
-use super::course::{Bounds, Course};
-use super::dice::Dice;
+use super::course::{Bounds, Course, Dice};
 use super::kill::{Load, copy};
 use super::plan::{Plan, Side};
+
+use self::cache::{Cache, Done};
 
 /// Most lives of one log.
 const LIVES_MAX: u64 = 4;
@@ -90,7 +94,7 @@ impl From<String> for Stop {
 fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), Stop> {
     let mut dice = Dice::new(course.seed);
     let io = |error: io::Error| Stop::Fault(error.to_string());
-    let mut plan = arguments.load.plan(Path::new(""), course.seed, true, &mut dice);
+    let mut plan = arguments.load.plan(Path::new(""), course.seed, true);
     plan.observed = Some(Observed::Files);
     let mut disk = place.join("0");
     fs::create_dir(&disk).map_err(io)?;
@@ -159,7 +163,7 @@ fn one_life(place: &Path, plan: &Plan, mut cache: Cache, course: &mut Course, di
 }
 
 fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
-    if let super::calls::Wish::AskKind { address } = &call.wish {
+    if let Wish::AskKind { address } = &call.wish {
         calls.tell(*address, &cache.kind())?;
         return calls.answer(call, Ok(0));
     }
