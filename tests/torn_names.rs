@@ -22,18 +22,18 @@ fn a_name_that_came_before_its_header_is_an_open_frame() {
     log.close().expect("closed");
     let last = (1..).find(|number| !segment_file(directory.path(), number + 1).exists()).expect("a last segment");
 
-    // A file that was never written, and one that has the header of an earlier use.
-    for earlier_use in [false, true] {
+    // A file that was never written, one that has the header of an earlier use, and one that has not even its length.
+    for left in ["zeros", "earlier use", "nothing"] {
         let torn = logs::copy_of(directory.path());
         let behind = segment_file(torn.path(), last + 1);
-        if earlier_use {
-            fs::copy(segment_file(torn.path(), 1), &behind).expect("copied");
-        } else {
-            fs::write(&behind, vec![0; 64 << 10]).expect("written");
+        match left {
+            "earlier use" => fs::copy(segment_file(torn.path(), 1), &behind).map(|_| ()).expect("copied"),
+            "zeros" => fs::write(&behind, vec![0; 64 << 10]).expect("written"),
+            _ => fs::write(&behind, []).expect("written"),
         }
         let log = open(torn.path(), &options());
         let partition = log.partition("orders").expect("the partition");
-        assert!(state(&log, &partition) == before, "nothing is missing; earlier use: {earlier_use}");
+        assert!(state(&log, &partition) == before, "nothing is missing; left: {left}");
         let mut session = log.session("writer").expect("a session");
         assert!(session.append(&partition, 1_500, b"goes on").expect("answered").is_stored());
     }
@@ -59,4 +59,51 @@ fn a_damaged_seal_below_a_snapshot_takes_nobody_back() {
     assert_eq!(session.last(&partition).expect("found").map(|last| last.sequence), Some(1_999));
     let again = session.append(&partition, 1_999, &payload_of(1_999)).expect("answered");
     assert!(matches!(again, Answer::Duplicate { .. }), "{again:?}");
+}
+
+/// Segments that were begun and not yet renamed stand under the names of those that are ready. After a power cut that left
+/// the later of two its header and the earlier not, the log once refused to open.
+#[test]
+fn a_ready_segment_that_lost_its_header_ends_the_partition() {
+    let (directory, log, partition) = fresh_with(&options());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    let before = state(&log, &partition);
+    let killed = logs::killed(directory.path());
+    let last = (1..).find(|number| !segment_file(killed.path(), number + 1).exists()).expect("a last segment");
+    assert!(last > 3, "some segments");
+    for number in [last - 1, last] {
+        let used = segment_file(killed.path(), number);
+        let ready = used.with_extension("ready");
+        fs::rename(&used, &ready).expect("renamed");
+        if number < last {
+            let mut bytes = fs::read(&ready).expect("read");
+            bytes[..4096].fill(0);
+            fs::write(&ready, bytes).expect("written");
+        }
+    }
+    let log = open(killed.path(), &options());
+    let partition = log.partition("orders").expect("the partition");
+    let after = state(&log, &partition);
+    assert!(!after.records.is_empty() && before.records.starts_with(&after.records), "a beginning of what there was");
+    let mut session = log.session("writer").expect("a session");
+    let next = session.last(&partition).expect("found").map_or(0, |last| last.sequence + 1);
+    assert_eq!(next, after.records.len() as u64, "the table is what a replay gives");
+    assert!(session.append(&partition, next, &payload_of(next)).expect("answered").is_stored());
+}
+
+/// A segment's seal can reach the device before its new name does. Such a segment was once removed as one that was never
+/// begun.
+#[test]
+fn a_sealed_segment_under_its_old_name_is_kept() {
+    let (directory, log, partition) = fresh_with(&options());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    let before = state(&log, &partition);
+    drop(partition);
+    log.close().expect("closed");
+    let last = (1..).find(|number| !segment_file(directory.path(), number + 1).exists()).expect("a last segment");
+    let used = segment_file(directory.path(), last);
+    fs::rename(&used, used.with_extension("ready")).expect("renamed");
+    let log = open(directory.path(), &options());
+    let partition = log.partition("orders").expect("the partition");
+    assert!(state(&log, &partition) == before, "nothing is missing");
 }

@@ -24,7 +24,8 @@ use crate::failure::Failure;
 const MEMORY_MORE_MAX_KIB: u64 = 256 << 10;
 
 /// Parts that all damages are cut into.
-pub(super) const SLICES: u64 = 256;
+/// An odd number, so that each slice has bytes of every place in a word, flipped and cut.
+pub(super) const SLICES: u64 = 251;
 
 /// What a line begins with that says which damage comes next; what became of it; and the end.
 pub(super) const NEXT: &str = "next ";
@@ -44,7 +45,7 @@ pub(crate) struct Slice {
 
 /// One way to damage a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Damage {
+enum Damage {
     Flip(usize),
     Cut(usize),
 }
@@ -84,7 +85,7 @@ fn fill(log: &Log, orders: &Partition) -> Result<(), Box<dyn std::error::Error>>
     let mut sequence = 0;
     for round in 0..2 {
         let mut session = log.session("session")?;
-        for _ in 0..if round == 0 { 120 } else { 80 } {
+        for _ in 0..if round == 0 { 70 } else { 50 } {
             plain.append(&payload(2, sequence))?;
             let stored = session.append_batch(orders, 2 * sequence, &[&payload(0, sequence), b""])?.is_stored();
             let stamp = Stamp { producer: registration.id, epoch: registration.epoch, sequence };
@@ -133,18 +134,43 @@ fn files(root: &Path, directory: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// Every damage there is, in the same order each time.
-pub(super) fn all_damages(place: &Path) -> Result<Vec<(&'static str, PathBuf, Damage)>, String> {
+/// A file of one of the logs, and its bytes.
+struct Target {
+    log: &'static str,
+    path: PathBuf,
+    bytes: usize,
+}
+
+fn targets(place: &Path) -> Result<Vec<Target>, String> {
     let mut all = Vec::new();
     for name in LOGS {
         let log = place.join(name);
         for path in files(&log, &log)? {
-            let length = fs::metadata(log.join(&path)).map_err(|error| error.to_string())?.len() as usize;
-            all.extend((0..length).map(|at| (name, path.clone(), Damage::Flip(at))));
-            all.extend((0..length).map(|at| (name, path.clone(), Damage::Cut(at))));
+            let bytes = fs::metadata(log.join(&path)).map_err(|error| error.to_string())?.len() as usize;
+            all.push(Target { log: name, path, bytes });
         }
     }
     Ok(all)
+}
+
+/// How many damages there are: each byte can be flipped, and each length be cut.
+pub(super) fn damages(place: &Path) -> Result<u64, String> {
+    Ok(targets(place)?.iter().map(|target| 2 * target.bytes as u64).sum())
+}
+
+/// The damages of a slice: every so many-th of all, in their order.
+fn damages_of(slice: u64, targets: &[Target]) -> impl Iterator<Item = (&Target, Damage)> {
+    let mut left = slice as usize;
+    targets.iter().flat_map(move |target| {
+        let first = left;
+        let all = 2 * target.bytes;
+        let here = (first..all).step_by(SLICES as usize);
+        left = first + here.len() * SLICES as usize - all;
+        here.map(move |index| {
+            let damage = if index % 2 == 0 { Damage::Flip(index / 2) } else { Damage::Cut(index / 2) };
+            (target, damage)
+        })
+    })
 }
 
 /// Tries each damage of a slice, and says so line by line.
@@ -167,9 +193,7 @@ fn say(line: &str) -> Result<(), String> {
 
 fn try_slice(slice: &Slice) -> Result<(), String> {
     let own = tempfile::tempdir_in(&slice.place).map_err(|error| error.to_string())?;
-    let mut all = all_damages(&slice.place)?;
-    // Spread over all: what a bound leaves out is a bit of each part.
-    Dice::new(0).shuffle(&mut all);
+    let targets = targets(&slice.place)?;
     let mut expected = BTreeMap::new();
     for name in LOGS {
         let at = own.path().join("whole");
@@ -180,21 +204,25 @@ fn try_slice(slice: &Slice) -> Result<(), String> {
         fs::remove_dir_all(&at).map_err(|error| error.to_string())?;
     }
     let usual_kib = memory_peak_kib();
-    for (name, path, damage) in all.into_iter().skip(slice.slice as usize).step_by(SLICES as usize) {
+    let mut damages: Vec<_> = damages_of(slice.slice, &targets).collect();
+    // What a bound leaves out is a bit of each part.
+    Dice::new(slice.slice).shuffle(&mut damages);
+    let mut came = String::new();
+    for (Target { log: name, path, .. }, damage) in damages {
         let Some(expected) = expected.get(name) else { continue };
         let damaged = own.path().join("damaged");
         copy(&slice.place.join(name), &damaged).map_err(|error| format!("copying: {error}"))?;
         let what = format!("{name} log, {}, {damage:?}", path.display());
-        say(&format!("{NEXT}{what}"))?;
-        let part = spoil(&damaged.join(&path), damage).map_err(|error| format!("{what}: {error}"))?;
+        say(&format!("{came}{NEXT}{what}"))?;
+        let part = spoil(&damaged.join(path), damage).map_err(|error| format!("{what}: {error}"))?;
         let outcome = judge(&damaged, expected).map_err(|reason| format!("{what}: {reason}"))?;
         if memory_peak_kib() > usual_kib + MEMORY_MORE_MAX_KIB {
             return Err(format!("{what}: memory went from {usual_kib} KiB to {} KiB", memory_peak_kib()));
         }
-        say(&format!("{CAME}{name}: {part}: {outcome}"))?;
+        came = format!("{CAME}{name}: {part}: {outcome}\n");
         fs::remove_dir_all(&damaged).map_err(|error| error.to_string())?;
     }
-    Ok(())
+    say(came.trim_end())
 }
 
 /// Damages a file, and names the part that was hit.

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, env, num::NonZero};
 use clap::Args;
 
 use super::course::{Bounds, Course};
-use super::damaged::{CAME, END, FAULT, NEXT, SLICES, all_damages, build};
+use super::damaged::{CAME, END, FAULT, NEXT, SLICES, build, damages};
 
 /// Arguments of `oncelog crash flip`.
 #[derive(Args, Clone, Debug)]
@@ -88,11 +88,9 @@ pub(super) fn run(_arguments: &Arguments, course: &mut Course) -> Result<(), Str
     let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let place = place.map_err(|error| error.to_string())?;
     build(place.path())?;
-    course.count(
-        "bytes and lengths there are, of a closed log and a killed one",
-        all_damages(place.path())?.len() as u64,
-    );
-    let at_once = thread::available_parallelism().map_or(2, NonZero::get);
+    course.count("bytes and lengths there are, of a closed log and a killed one", damages(place.path())?);
+    // More than there are cores: opening waits now and then, for threads that end.
+    let at_once = 3 * thread::available_parallelism().map_or(2, NonZero::get);
     let (tell, hear) = channel();
     let mut trials = BTreeMap::new();
     let last = course.seed + SLICES;
