@@ -65,8 +65,8 @@ fn a_damaged_seal_below_a_snapshot_takes_nobody_back() {
 /// the later of two its header and the earlier not, the log once refused to open.
 #[test]
 fn a_ready_segment_that_lost_its_header_ends_the_partition() {
-    let (directory, log, partition) = fresh_with(&options());
-    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    let (directory, log, partition) = fresh_with(&small());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..2_500);
     let before = state(&log, &partition);
     let killed = logs::killed(directory.path());
     let last = (1..).find(|number| !segment_file(killed.path(), number + 1).exists()).expect("a last segment");
@@ -81,7 +81,7 @@ fn a_ready_segment_that_lost_its_header_ends_the_partition() {
             fs::write(&ready, bytes).expect("written");
         }
     }
-    let log = open(killed.path(), &options());
+    let log = open(killed.path(), &small());
     let partition = log.partition("orders").expect("the partition");
     let after = state(&log, &partition);
     assert!(!after.records.is_empty() && before.records.starts_with(&after.records), "a beginning of what there was");
@@ -106,4 +106,18 @@ fn a_sealed_segment_under_its_old_name_is_kept() {
     let log = open(directory.path(), &options());
     let partition = log.partition("orders").expect("the partition");
     assert!(state(&log, &partition) == before, "nothing is missing");
+}
+
+/// Without its last segment a log once opened as a shorter one, though its snapshot told of the end.
+#[test]
+fn a_last_segment_that_is_gone_is_missed() {
+    let (directory, log, partition) = fresh_with(&options());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    drop(partition);
+    log.close().expect("closed");
+    let last = (1..).find(|number| !segment_file(directory.path(), number + 1).exists()).expect("a last segment");
+    fs::remove_file(segment_file(directory.path(), last)).expect("removed");
+    let Err(refused) = logs::try_open(directory.path(), &options()) else { panic!("it opened") };
+    assert!(matches!(refused, oncelog::OpenError::Corrupt { .. }), "{refused}");
+    assert!(refused.to_string().contains("was durable"), "{refused}");
 }

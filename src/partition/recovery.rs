@@ -297,6 +297,16 @@ pub(crate) fn recover(
         }
         fs::remove_file(&path).map_err(io_at("remove", &path))?;
     }
+    if durable > end.position {
+        return Err(OpenError::Corrupt {
+            path: directory.to_owned(),
+            at: 0,
+            reason: format!(
+                "the segments end at position {}, and all up to position {durable} was durable",
+                end.position
+            ),
+        });
+    }
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
     Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots, durable: end })
