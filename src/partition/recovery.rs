@@ -17,9 +17,10 @@
 //! | an invalid frame, also in a sealed segment, and nothing that says so | the end: what a power cut left |
 //! | segments behind one that ended early | dropped |
 //! | a `.ready` file without a valid START frame | prepared and not begun: removed |
-//! | a `.seg` file whose header was never written, or is of an earlier use | a name that reached the device before its header: an open frame |
+//! | a `.seg` file without a length, or whose header was never written or is of an earlier use | a name that reached the device before its header: an open frame |
 //! | the same, and a later segment was begun | an open frame: the partition ends before it |
-//! | a `.ready` file with one | used, and not yet renamed |
+//! | a `.ready` file with one, sealed or not | used, and not yet renamed |
+//! | segments that end before what a snapshot or a mark says was durable | corruption: the last ones are missing |
 //! | a snapshot that is cut, flipped or foreign | ignored: the next older one and a longer replay serve |
 
 use super::{

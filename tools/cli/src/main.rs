@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  \
         oncelog bench --quick                    what idempotence costs, in half a minute\n  \
         oncelog bench --payload-file app.log     the same with your own records\n  \
+        oncelog crash all                        crash logs on purpose, for two minutes\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
 )]
@@ -30,7 +31,14 @@ enum Command {
     /// Measure what an append costs, with and without idempotence.
     Bench(Box<bench::Arguments>),
     /// Crash logs on purpose, and compare what is left with what was acknowledged.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            oncelog crash all --seconds 240            each harness in turn\n  \
+            oncelog crash trace --count 2000           needs no root\n  \
+            oncelog crash power --window direct        needs root, says so elsewhere\n  \
+            oncelog crash kill --seed 4711 --count 50  goes on, or repeats a fault, by its seed"
+    )]
     Crash(crash::Command),
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]

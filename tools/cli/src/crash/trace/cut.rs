@@ -116,3 +116,76 @@ impl Choice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::super::calls::Wish;
+    use super::super::cache::Done;
+    use super::*;
+
+    fn created(cache: &mut Cache, path: &Path) -> fs::File {
+        let wish = Wish::Create { path: path.to_owned(), flags: libc::O_CREAT | libc::O_RDWR, mode: 0o600 };
+        match cache.perform(&wish).expect("created") {
+            Done::Opened(file) => file,
+            _ => panic!("a file is opened"),
+        }
+    }
+
+    fn write(cache: &mut Cache, file: &fs::File, at: usize, byte: u8, durably: bool) {
+        let file = file.try_clone().expect("cloned");
+        let wish = Wish::Write { file, at: Some(at as u64), bytes: vec![byte; SECTOR], durably };
+        cache.perform(&wish).expect("written");
+    }
+
+    fn sync(cache: &mut Cache, file: fs::File) {
+        cache.perform(&Wish::Sync { file }).expect("flushed");
+    }
+
+    /// What very many cuts leave of the file: none, or its bytes' first of each sector.
+    fn left(cache: &Cache, name: &str) -> BTreeSet<Option<Vec<u8>>> {
+        let cuts = tempfile::tempdir().expect("a directory");
+        let mut dice = Dice::new(1);
+        let one = |cut: u64| {
+            let place = cuts.path().join(cut.to_string());
+            fs::create_dir(&place).expect("made");
+            cache.cut_power(&place, false, &mut dice).expect("cut");
+            let bytes = fs::read(place.join(name)).ok()?;
+            Some(bytes.chunks(SECTOR).map(|sector| sector[0]).collect())
+        };
+        (0..400).map(one).collect()
+    }
+
+    #[test]
+    fn a_cut_leaves_any_of_what_was_not_flushed_and_all_of_what_was() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut cache = Cache::new(root.path(), true, false).expect("a disk");
+        let file = created(&mut cache, &root.path().join("a"));
+        write(&mut cache, &file, 0, 1, false);
+        write(&mut cache, &file, SECTOR, 1, false);
+        assert!(left(&cache, "a").contains(&None), "its name is not flushed");
+        sync(&mut cache, file.try_clone().expect("cloned"));
+        sync(&mut cache, fs::File::open(root.path()).expect("opened"));
+        assert_eq!(left(&cache, "a"), BTreeSet::from([Some(vec![1, 1])]));
+
+        write(&mut cache, &file, 0, 2, false);
+        write(&mut cache, &file, SECTOR, 2, false);
+        let all = [[1, 1], [1, 2], [2, 1], [2, 2]].map(|bytes| Some(bytes.to_vec()));
+        assert_eq!(left(&cache, "a"), BTreeSet::from(all));
+        write(&mut cache, &file, SECTOR, 3, true);
+        let all = [[1, 3], [2, 3]].map(|bytes| Some(bytes.to_vec()));
+        assert_eq!(left(&cache, "a"), BTreeSet::from(all), "a write that flushes flushes itself alone");
+    }
+
+    #[test]
+    fn a_disk_that_flushes_nothing_may_lose_all() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut cache = Cache::new(root.path(), false, true).expect("a disk");
+        let file = created(&mut cache, &root.path().join("a"));
+        write(&mut cache, &file, 0, 1, true);
+        sync(&mut cache, file);
+        sync(&mut cache, fs::File::open(root.path()).expect("opened"));
+        assert!(left(&cache, "a").contains(&None));
+    }
+}
