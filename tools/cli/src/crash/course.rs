@@ -14,6 +14,9 @@ use crate::failure::Failure;
 /// How often the progress is drawn again.
 const REDRAWN_EVERY: Duration = Duration::from_millis(250);
 
+/// Columns of the table.
+const COLUMNS: usize = 100;
+
 /// Bounds of a run. The first one reached ends it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Bounds {
@@ -44,6 +47,8 @@ pub(super) struct Outcome {
     skipped: Option<String>,
     failure: Option<String>,
     counts: BTreeMap<String, u64>,
+    #[serde(skip)]
+    repeat: u64,
 }
 
 pub(super) struct Course {
@@ -52,6 +57,8 @@ pub(super) struct Course {
     began: Instant,
     /// The seed of what is done now.
     pub(super) seed: u64,
+    /// Crashes within which a fault comes again from its seed on.
+    pub(super) repeat: u64,
     done: u64,
     skipped: Option<String>,
     counts: BTreeMap<String, u64>,
@@ -80,7 +87,7 @@ impl Course {
         bar.enable_steady_tick(REDRAWN_EVERY);
         let began = Instant::now();
         let seed = bounds.seed;
-        Self { harness, bounds, began, seed, done: 0, skipped: None, counts: BTreeMap::new(), bar }
+        Self { harness, bounds, began, seed, repeat: 50, done: 0, skipped: None, counts: BTreeMap::new(), bar }
     }
 
     pub(super) fn goes_on(&self) -> bool {
@@ -113,6 +120,7 @@ impl Course {
             skipped: self.skipped,
             failure: result.err(),
             counts: self.counts,
+            repeat: self.repeat,
         }
     }
 }
@@ -127,7 +135,9 @@ pub(super) fn tell(outcomes: &[Outcome], json: Option<&PathBuf>) -> Result<(), F
             println!("  {what:<70} {count:>12}");
         }
         if let Some(why) = &outcome.skipped {
-            println!("  skipped: {why}");
+            // One line that fits, of what a command may have said at length.
+            let line = why.lines().next().unwrap_or_default();
+            println!("  skipped: {}", line.chars().take(COLUMNS - 11).collect::<String>());
         } else if outcome.failure.is_none() {
             println!("  no fault; goes on with --seed {next_seed}");
         }
@@ -138,9 +148,9 @@ pub(super) fn tell(outcomes: &[Outcome], json: Option<&PathBuf>) -> Result<(), F
     }
     let failed = outcomes.iter().find_map(|outcome| Some((outcome, outcome.failure.as_ref()?)));
     failed.map_or(Ok(()), |(outcome, failure)| {
-        let Outcome { harness, next_seed, .. } = outcome;
+        let Outcome { harness, next_seed, repeat, .. } = outcome;
         Err(Failure::Failed(format!(
-            "{failure}\n  to repeat it: oncelog crash {harness} --seed {next_seed} --count 50"
+            "{failure}\n  to repeat it: oncelog crash {harness} --seed {next_seed} --count {repeat}"
         )))
     })
 }

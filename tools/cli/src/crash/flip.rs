@@ -91,6 +91,7 @@ pub(super) fn run(_arguments: &Arguments, course: &mut Course) -> Result<(), Str
     course.count("bytes and lengths there are, of a closed log and a killed one", damages(place.path())?);
     // More than there are cores: opening waits now and then, for threads that end.
     let at_once = 3 * thread::available_parallelism().map_or(2, NonZero::get);
+    course.repeat = damages(place.path())? / SLICES * at_once as u64;
     let (tell, hear) = channel();
     let mut trials = BTreeMap::new();
     let last = course.seed + SLICES;
@@ -121,12 +122,16 @@ fn hear_one(
             course.count(&what, 1);
             course.step();
         }
-        Said::Fault(fault) => return Err(fault),
+        Said::Fault(fault) => {
+            course.seed = seed;
+            return Err(fault);
+        }
         Said::Ended if trial.done => {
             trials.remove(&seed);
             course.count("slices that are whole", 1);
         }
         Said::Ended => {
+            course.seed = seed;
             let status = trial.process.wait().map_err(|error| error.to_string())?;
             return Err(format!("{}: the process that opened it ended, {status}", trial.next));
         }

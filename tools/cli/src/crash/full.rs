@@ -86,7 +86,11 @@ fn fill_up(disk: &Path, arguments: &Arguments, course: &mut Course, dice: &mut D
         course.count("filled up a second time", 1);
     }
     child.still_runs()?;
-    let acknowledged = child.kill().acknowledged;
+    course.count(plan.window.label(), 1);
+    let reports = child.kill();
+    let acknowledged = reports.acknowledged;
+    // Each is told once an append, however often it has tried.
+    course.count("appends that found no room at first", reports.full.values().sum());
     // Opened elsewhere, where there is room for it.
     let room = tempfile::tempdir().map_err(|error| error.to_string())?;
     super::kill::copy(&log, room.path()).map_err(|error| error.to_string())?;

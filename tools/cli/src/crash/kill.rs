@@ -121,7 +121,7 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
             check(&log, &plan, &acknowledged, true, &mut dice)?
         };
         course.count(if early { "killed while opening" } else { "killed while appending" }, 1);
-        course.count(if plan.window == Side::Mapped { "mapped window" } else { "direct window" }, 1);
+        course.count(plan.window.label(), 1);
         course.count("records acknowledged at the last look of each log and kill", acknowledged.values().sum());
         plan.next = next;
         course.step();

@@ -41,6 +41,16 @@ pub(super) enum Side {
     Direct,
 }
 
+impl Side {
+    /// What crashes with it are counted under.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped window",
+            Self::Direct => "direct window",
+        }
+    }
+}
+
 /// Arguments of the child process.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Plan {

@@ -15,7 +15,6 @@ use super::child::Child;
 use super::course::{Bounds, Course, Dice};
 use super::disk::{Images, Nested};
 use super::kill::Load;
-use super::plan::Side;
 
 /// Cuts of one log.
 const CUTS: u64 = 4;
@@ -79,7 +78,7 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
         drop(outer);
         nested = images.mount()?;
         plan.next = check(&log, &plan, &acknowledged, true, &mut dice)?;
-        course.count(if plan.window == Side::Mapped { "mapped window" } else { "direct window" }, 1);
+        course.count(plan.window.label(), 1);
         course.count("records acknowledged at the last look of each cut", acknowledged.values().sum());
         course.step();
     }
