@@ -69,6 +69,8 @@ impl Load {
             seed,
             retention: (seed / 2).is_multiple_of(2),
             durable: durable || window == Side::Direct,
+            // Few flushes leave much to lose, over several segments; many leave many marks.
+            waits_every: if (seed / 4).is_multiple_of(2) { 8 } else { 200 },
             next: Vec::new(),
             observed: None,
         }

@@ -70,6 +70,9 @@ pub(crate) struct Plan {
     /// Whether an acknowledged record is durable; else it is visible.
     #[arg(long)]
     pub(super) durable: bool,
+    /// Appends of a writer, on average, from one that it waits for to the next.
+    #[arg(long)]
+    pub(super) waits_every: u64,
     /// The number that each writer goes on with.
     #[arg(long, value_delimiter = ',')]
     pub(super) next: Vec<u64>,
@@ -122,6 +125,7 @@ impl Plan {
             format!("--idempotence={}", value(&self.idempotence)),
             format!("--threads={}", self.threads),
             format!("--seed={}", self.seed),
+            format!("--waits-every={}", self.waits_every),
         ];
         arguments.extend(self.next.iter().map(|next| format!("--next={next}")));
         arguments.extend(self.observed.map(|observed| format!("--observed={}", value(&observed))));

@@ -151,7 +151,7 @@ fn append_all(log: &Log, partition: &Partition, plan: &Plan, writer: u64) -> Res
         }
         number += count;
         if let Some(last) = last
-            && dice.one_in(8)
+            && dice.one_in(plan.waits_every)
         {
             acknowledge(partition, plan, last)?;
             report(writer, number - 1)?;
