@@ -121,3 +121,41 @@ fn a_last_segment_that_is_gone_is_missed() {
     assert!(matches!(refused, oncelog::OpenError::Corrupt { .. }), "{refused}");
     assert!(refused.to_string().contains("was durable"), "{refused}");
 }
+
+/// Says in the seal of a segment that all up to a position was durable.
+fn set_durable(segment: &std::path::Path, position: u64) {
+    const SEAL: usize = 1024;
+    const CHECKED: usize = 56;
+    let mut bytes = fs::read(segment).expect("read");
+    let word =
+        |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[SEAL + at..SEAL + at + 8].try_into().expect("8 bytes"));
+    let hash = |bytes: &[u8]| xxhash_rust::xxh3::xxh3_64(&bytes[SEAL..SEAL + CHECKED]);
+    let salt = word(&bytes, CHECKED) ^ hash(&bytes);
+    bytes[SEAL + CHECKED - 8..SEAL + CHECKED].copy_from_slice(&position.to_le_bytes());
+    let checksum = hash(&bytes) ^ salt;
+    bytes[SEAL + CHECKED..SEAL + CHECKED + 8].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(segment, bytes).expect("written");
+}
+
+/// When a segment is full, the next one is durable up to its first frame, since nothing is before it. A cut that left the
+/// full one alone was once taken for damage: the mark of the place behind it was compared with the full one's end.
+#[test]
+fn the_place_of_a_first_frame_is_durable_before_there_is_one() {
+    let (directory, log, partition) = fresh_with(&options());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    drop(partition);
+    log.close().expect("closed");
+    let first = segment_file(directory.path(), 1);
+    for entry in fs::read_dir(first.parent().expect("a directory")).expect("listed") {
+        let path = entry.expect("listed").path();
+        if path != first && path.file_name().is_some_and(|name| name != "partition") {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    for (behind_the_header, opens) in [(0, true), (8, false)] {
+        let cut = logs::copy_of(directory.path());
+        set_durable(&segment_file(cut.path(), 1), logs::SMALL + 4096 + behind_the_header);
+        let opened = logs::try_open(cut.path(), &options());
+        assert_eq!(opened.is_ok(), opens, "{behind_the_header} B behind: {:?}", opened.err());
+    }
+}

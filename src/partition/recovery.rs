@@ -172,6 +172,13 @@ fn usable_snapshot(
     (newest, kept, durable)
 }
 
+/// Up to where a mark may say that all was durable, if a partition ends at `end` in this segment: behind a full one that is
+/// the place of the next one's first frame, where nothing is yet.
+fn reach(segment: &Segment, end: End) -> u64 {
+    let is_full = end.position == segment.end_of_file();
+    end.position + if is_full { SEGMENT_HEADER_BYTES as u64 } else { 0 }
+}
+
 /// Removes segments, the last one first, so that a gap is never left between two.
 fn remove_all(segments: &mut impl DoubleEndedIterator<Item = Segment>) -> Result<(), OpenError> {
     for segment in segments.rev() {
@@ -209,7 +216,7 @@ pub(crate) fn recover(
 
     sync_before_reading(directory, &segments, covered)?;
 
-    let mut kept = Vec::with_capacity(segments.len());
+    let mut kept: Vec<Arc<Segment>> = Vec::with_capacity(segments.len());
     let mut rest = segments.drain(..);
     let mut before: Option<(u64, End)> = None;
     let mut durable = end.position.max(witnessed);
@@ -217,7 +224,8 @@ pub(crate) fn recover(
         let path = segment.path();
         if before.is_some_and(|(number, _)| number + 1 != segment.number()) {
             // Behind a name without a header, where the partition ends.
-            if let Err(damage) = refuse_damage(&segment, FIRST_UNIT, rest.as_slice(), end.position, durable) {
+            let reached = kept.last().map_or(end.position, |segment| reach(segment, end));
+            if let Err(damage) = refuse_damage(&segment, FIRST_UNIT, rest.as_slice(), reached, durable) {
                 let at = headless.iter().position(|(number, ..)| number + 1 == segment.number());
                 return Err(at.map_or(damage, |at| headless.swap_remove(at).2));
             }
@@ -290,15 +298,16 @@ pub(crate) fn recover(
     }
     drop(rest);
     let durable_end = kept.last().map_or(covered, |segment| segment.number());
+    let reached = kept.last().map_or(end.position, |segment| reach(segment, end));
     for (number, path, refused) in headless.into_iter().rev() {
         // Dropped by retention, or behind the end; in neither place is it missed. Anywhere else a segment is.
         let is_missed = number <= durable_end && kept.first().is_some_and(|first| first.number() < number);
-        if is_missed || durable > end.position {
+        if is_missed || durable > reached {
             return Err(refused);
         }
         fs::remove_file(&path).map_err(io_at("remove", &path))?;
     }
-    if durable > end.position {
+    if durable > reached {
         return Err(OpenError::Corrupt {
             path: directory.to_owned(),
             at: 0,
