@@ -159,3 +159,33 @@ fn the_place_of_a_first_frame_is_durable_before_there_is_one() {
         assert_eq!(opened.is_ok(), opens, "{behind_the_header} B behind: {:?}", opened.err());
     }
 }
+
+/// A closed log whose first segment was cut to nothing once opened without it, as if retention had dropped it.
+#[test]
+fn a_first_segment_without_a_length_is_missed() {
+    let (directory, log, partition) = fresh_with(&options());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    drop(partition);
+    log.close().expect("closed");
+    fs::write(segment_file(directory.path(), 1), []).expect("cut");
+    let Err(refused) = logs::try_open(directory.path(), &options()) else { panic!("it opened") };
+    assert!(refused.to_string().contains("0000000000000001.seg"), "{refused}");
+}
+
+/// The very first segment of a new log lost its header in a power cut, and the second one kept its own. Nothing had been
+/// durable, and the log once refused to open.
+#[test]
+fn a_first_segment_that_lost_its_header_is_the_end_of_a_new_log() {
+    let (directory, log, partition) = fresh_with(&small());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..1_500);
+    let killed = logs::killed(directory.path());
+    let first = segment_file(killed.path(), 1);
+    let mut bytes = fs::read(&first).expect("read");
+    bytes[..4096].fill(0);
+    fs::write(&first, bytes).expect("written");
+    let log = open(killed.path(), &small());
+    let partition = log.partition("orders").expect("the partition");
+    assert!(state(&log, &partition).records.is_empty(), "nothing is before the end");
+    let mut session = log.session("writer").expect("a session");
+    assert!(session.append(&partition, 0, &payload_of(0)).expect("answered").is_stored());
+}

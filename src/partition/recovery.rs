@@ -172,11 +172,11 @@ fn usable_snapshot(
     (newest, kept, durable)
 }
 
-/// Up to where a mark may say that all was durable, if a partition ends at `end` in this segment: behind a full one that is
-/// the place of the next one's first frame, where nothing is yet.
-fn reach(segment: &Segment, end: End) -> u64 {
-    let is_full = end.position == segment.end_of_file();
-    end.position + if is_full { SEGMENT_HEADER_BYTES as u64 } else { 0 }
+/// Up to where a mark may say that all was durable, if nothing is left behind these segments: up to the place of the next
+/// one's first frame, since nothing is before it.
+fn reach(kept: &[Arc<Segment>], end: End) -> u64 {
+    let behind = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
+    behind + SEGMENT_HEADER_BYTES as u64
 }
 
 /// Removes segments, the last one first, so that a gap is never left between two.
@@ -204,8 +204,11 @@ pub(crate) fn recover(
         replay: Replay::new(internal),
     });
     let Begin { covered, mut end, mut replay } = begin;
+    // A name without a header where the first segment should be.
+    let torn_first = headless.iter().any(|(number, ..)| *number == covered + 1);
     if let Some(first) = segments.first()
         && first.number() > covered + 1
+        && !torn_first
     {
         return Err(OpenError::Corrupt {
             path: first.path(),
@@ -222,10 +225,13 @@ pub(crate) fn recover(
     let mut durable = end.position.max(witnessed);
     while let Some(segment) = rest.next() {
         let path = segment.path();
-        if before.is_some_and(|(number, _)| number + 1 != segment.number()) {
+        let follows = match before {
+            Some((number, _)) => number + 1 == segment.number(),
+            None => !torn_first || segment.number() <= covered + 1,
+        };
+        if !follows {
             // Behind a name without a header, where the partition ends.
-            let reached = kept.last().map_or(end.position, |segment| reach(segment, end));
-            if let Err(damage) = refuse_damage(&segment, FIRST_UNIT, rest.as_slice(), reached, durable) {
+            if let Err(damage) = refuse_damage(&segment, FIRST_UNIT, rest.as_slice(), reach(&kept, end), durable) {
                 let at = headless.iter().position(|(number, ..)| number + 1 == segment.number());
                 return Err(at.map_or(damage, |at| headless.swap_remove(at).2));
             }
@@ -298,10 +304,11 @@ pub(crate) fn recover(
     }
     drop(rest);
     let durable_end = kept.last().map_or(covered, |segment| segment.number());
-    let reached = kept.last().map_or(end.position, |segment| reach(segment, end));
+    let reached = reach(&kept, end);
     for (number, path, refused) in headless.into_iter().rev() {
-        // Dropped by retention, or behind the end; in neither place is it missed. Anywhere else a segment is.
-        let is_missed = number <= durable_end && kept.first().is_some_and(|first| first.number() < number);
+        // Behind the end it is not missed. Anywhere else a segment is, also below the first one that is kept: what
+        // retention drops goes whole, name and header.
+        let is_missed = number <= durable_end;
         if is_missed || durable > reached {
             return Err(refused);
         }
