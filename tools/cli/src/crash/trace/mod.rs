@@ -10,15 +10,17 @@
 //! Rings of io_uring are refused to the child, since what they write would pass unseen: it falls back to calls. Power cuts
 //! see the rings.
 //!
-//! The child goes on from what a cut has left, so that reopening is cut off as well.
+//! The next child goes on from what a cut has left, so that reopening is cut off as well; or, now and then, from what the
+//! kill of the child has left, with a cache that holds what was never flushed.
 
 mod cache;
 mod cut;
 mod names;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -101,18 +103,34 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
     plan.observed = Some(Observed::Files);
     let mut disk = place.join("0");
     fs::create_dir(&disk).map_err(io)?;
+    let mut before = Before::default();
     for life in 1..=1 + dice.below(LIVES_MAX) {
         if !course.goes_on() {
             break;
         }
         plan.seed = dice.roll();
         plan.dir = disk.join("log");
-        let cache = Cache::new(&disk, !arguments.without_flush, dice.one_in(2)).map_err(io)?;
-        let left = one_life(place, &plan, cache, course, &mut dice)?;
-        fs::remove_dir_all(&disk).map_err(io)?;
-        disk = place.join(life.to_string());
-        fs::rename(&left.directory, &disk).map_err(io)?;
-        plan.next = left.next;
+        let mut cache = match before.cache.take() {
+            Some(cache) => cache,
+            None => Cache::new(&disk, !arguments.without_flush, dice.one_in(2)).map_err(io)?,
+        };
+        let acknowledged = one_life(place, &plan, &before, &mut cache, course, &mut dice)?;
+        if dice.one_in(3) {
+            // Killed, and nothing cut: what was not flushed is still in the cache when the next process opens the log.
+            let copied = place.join("copy");
+            copy(&disk, &copied).map_err(io)?;
+            plan.next = check(&copied.join("log"), &plan, &acknowledged, false, &mut dice)?;
+            fs::remove_dir_all(&copied).map_err(io)?;
+            before = Before { cache: Some(cache), acknowledged, next: before.next };
+            course.count("processes killed with the cache left as it was", 1);
+        } else {
+            let left = place.join("left");
+            plan.next = cut(&left, &cache, &acknowledged, &before.plan(&plan), false, course, &mut dice)?;
+            fs::remove_dir_all(&disk).map_err(io)?;
+            disk = place.join(life.to_string());
+            fs::rename(&left, &disk).map_err(io)?;
+            before = Before { next: plan.next.clone(), ..Before::default() };
+        }
         course.count(plan.window.label(), 1);
         course.step();
     }
@@ -120,13 +138,40 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
     Ok(())
 }
 
-/// What a cut has left, after a look at a copy of it.
-struct Left {
-    directory: PathBuf,
+/// What is known when a process begins.
+#[derive(Default)]
+struct Before {
+    /// The disk, if it was not cut off since the last process.
+    cache: Option<Cache>,
+    /// What was acknowledged to processes since the last cut.
+    acknowledged: BTreeMap<u64, u64>,
+    /// By writer, the number that came next after the last cut.
     next: Vec<u64>,
 }
 
-fn one_life(place: &Path, plan: &Plan, mut cache: Cache, course: &mut Course, dice: &mut Dice) -> Result<Left, Stop> {
+impl Before {
+    /// The plan by which what a cut leaves is looked at.
+    fn plan(&self, plan: &Plan) -> Plan {
+        Plan { next: self.next.clone(), ..plan.clone() }
+    }
+
+    /// All that was acknowledged since the last cut, by now.
+    fn acknowledged_by(&self, child: &Child) -> BTreeMap<u64, u64> {
+        let mut all = self.acknowledged.clone();
+        all.extend(child.reports().acknowledged);
+        all
+    }
+}
+
+/// Lets a process run for some calls, and looks at cuts meanwhile. Returns what is acknowledged at its end.
+fn one_life(
+    place: &Path,
+    plan: &Plan,
+    before: &Before,
+    cache: &mut Cache,
+    course: &mut Course,
+    dice: &mut Dice,
+) -> Result<BTreeMap<u64, u64>, Stop> {
     let mut child = Child::start(plan)?;
     let calls = match child.calls() {
         Ok(calls) => calls,
@@ -149,20 +194,21 @@ fn one_life(place: &Path, plan: &Plan, mut cache: Cache, course: &mut Course, di
         };
         for _ in cuts.iter().filter(|cut| **cut == seen) {
             let directory = place.join("cut");
-            cut(&directory, &cache, &child, plan, dice.one_in(2), course, dice)?;
+            let looked_at = before.plan(plan);
+            cut(&directory, cache, &before.acknowledged_by(&child), &looked_at, dice.one_in(2), course, dice)?;
             fs::remove_dir_all(&directory).map_err(|error| error.to_string())?;
         }
-        answer(&calls, &call, &mut cache).map_err(|error| format!("answering {:?}: {error}", call.wish))?;
+        answer(&calls, &call, cache).map_err(|error| format!("answering {:?}: {error}", call.wish))?;
         silent_since = Instant::now();
         seen += 1;
     }
     child.still_runs()?;
-    let directory = place.join("left");
-    let next = cut(&directory, &cache, &child, plan, false, course, dice)?;
     course.count("calls observed", seen);
-    course.count("flushes among them", cache.flushes_seen);
-    drop(child);
-    Ok(Left { directory, next })
+    course.count("flushes among them", std::mem::take(&mut cache.flushes_seen));
+    // Killed between two calls; what it said before it died counts.
+    let mut acknowledged = before.acknowledged.clone();
+    acknowledged.extend(child.kill().acknowledged);
+    Ok(acknowledged)
 }
 
 fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
@@ -182,7 +228,7 @@ fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
 fn cut(
     directory: &Path,
     cache: &Cache,
-    child: &Child,
+    acknowledged: &BTreeMap<u64, u64>,
     plan: &Plan,
     append_on: bool,
     course: &mut Course,
@@ -191,11 +237,9 @@ fn cut(
     let io = |error: io::Error| error.to_string();
     fs::create_dir(directory).map_err(io)?;
     let loss = cache.cut_power(directory, plan.window == Side::Mapped, dice).map_err(io)?;
-    // Read last: nothing was flushed since, so what is reported by now must have been flushed before the cut.
-    let acknowledged = child.reports().acknowledged;
     let copied = directory.with_extension("copy");
     copy(directory, &copied).map_err(io)?;
-    let next = check(&copied.join("log"), plan, &acknowledged, append_on, dice)?;
+    let next = check(&copied.join("log"), plan, acknowledged, append_on, dice)?;
     fs::remove_dir_all(&copied).map_err(io)?;
     course.count("cuts looked at", 1);
     course.count("records acknowledged before them", acknowledged.values().map(|number| number + 1).sum());
