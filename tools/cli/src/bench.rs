@@ -1,5 +1,8 @@
 //! `oncelog bench`: every axis of a workload is a flag, and a list of values measures each of them.
 
+mod filled;
+mod size;
+
 use std::env;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -7,8 +10,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use oncelog_load::{
-    Acknowledge, Idempotence, LoadError, Outcome, Pace, Payloads, Progress, Repeats, Row, Settings, Window, Workload,
-    canonical, files, table,
+    Acknowledge, Idempotence, LoadError, Outcome, Pace, Payloads, Progress, Reopen, Repeats, Row, Settings, Sustained,
+    Window, Workload, canonical, files, table,
 };
 
 use crate::failure::Failure;
@@ -27,12 +30,21 @@ Examples:
         latency on a fixed schedule; percentile tables and an interval log in a directory
   oncelog bench --idempotence by-id --duplicates 0,0.01,0.5 --dir kept
         retries; the log of the last repeats stays in a directory
+  oncelog bench --acknowledge durable --threads 1,16 --payload-bytes 128,4096
+        each append waited for until it is on the device, beside a raw write of the same blocks
+  oncelog bench --acknowledge durable --payload-bytes 1024 --pipelined
+        bytes a second that become durable when only the last append is waited for
+  oncelog bench --bytes 20GiB --window mapped,direct
+        many more bytes than stay, second by second, beside the device's own stream
+  oncelog bench --reopen-bytes 10GiB
+        how long a large log takes to open after a kill, from a cold cache
 
 What is measured:
   Closed loops give cost and throughput: whole blocks are timed, over at least 16 segments that stand
   ready, beside a bare loop (the limit) and the same append with idempotence off, by turns. Open loops
-  (--rate) give latency against a schedule, beside the machine's own noise. Each run is read back and
-  compared with what was appended.";
+  (--rate) give latency against a schedule, beside the machine's own noise; in the direct window while
+  another thread keeps the committer at work. Durable closed loops time each append until it is on the
+  device. Each run is read back and compared with what was appended.";
 
 /// Arguments of `oncelog bench`. Lists are separated by commas.
 #[derive(Args)]
@@ -54,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     batch: Vec<usize>,
 
-    /// Threads that append.
+    /// Threads that append; 1, and for a quick durable run 1 and 16, unless given.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     threads: Vec<usize>,
 
@@ -75,7 +87,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     acknowledge: Vec<Acknowledge>,
 
-    /// The memory that is written to: mapped, direct.
+    /// The memory that is written to: mapped, direct; mapped unless given, and direct where durable is acknowledged.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     window: Vec<Window>,
 
@@ -87,6 +99,30 @@ pub(crate) struct Arguments {
     /// Appends a second of an open loop, of all threads together.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     rate: Vec<f64>,
+
+    /// Durable appends of which only the last is waited for: how many bytes a second become durable.
+    #[arg(long, conflicts_with_all = ["rate", "pace"])]
+    pipelined: bool,
+
+    /// Append so many bytes, like 20GiB, to a log that keeps the newest of them: payloads of 1 KiB unless given.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    bytes: Option<u64>,
+
+    /// What a log of --bytes keeps.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "2GiB", requires = "bytes")]
+    retention_bytes: u64,
+
+    /// Remove the segments that retention drops, and make new ones, instead of using them again.
+    #[arg(long, requires = "bytes")]
+    no_recycle: bool,
+
+    /// Fill a log of so many bytes, like 10GiB, kill its process, drop the caches, and open it.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with = "bytes")]
+    reopen_bytes: Option<u64>,
+
+    /// The process that is killed.
+    #[arg(long, hide = true, value_name = "DIR", requires = "reopen_bytes")]
+    fill: Option<PathBuf>,
 
     /// Payloads of 100 B and 1 KiB with off, session and by-id, unless other flags say otherwise; fewer repeats.
     #[arg(long)]
@@ -122,6 +158,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some((dir, bytes)) = arguments.fill.as_ref().zip(arguments.reopen_bytes) {
+        return filled::fill(dir, arguments, bytes);
+    }
     let rows = rows(arguments)?;
     let settings = settings(arguments)?;
     // Before minutes of measuring, not after them.
@@ -196,7 +235,14 @@ fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         && arguments.acknowledge.is_empty()
         && arguments.window.is_empty()
         && arguments.rate.is_empty()
-        && arguments.pace.is_none());
+        && arguments.pace.is_none()
+        && !arguments.pipelined);
+    if let Some(bytes) = arguments.bytes {
+        return sustained(arguments, bytes);
+    }
+    if let Some(bytes) = arguments.reopen_bytes {
+        return reopened(arguments, bytes);
+    }
     match (axes, arguments.quick) {
         (false, false) => Ok(canonical::rows()),
         (false, true) => Ok(canonical::quick_rows()),
@@ -204,19 +250,73 @@ fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     }
 }
 
+/// Refuses flags that a row of its own kind has no use for.
+fn without(arguments: &Arguments, flag: &str) -> Result<(), Failure> {
+    let given = [
+        ("--idempotence", arguments.idempotence.iter().any(|idempotence| *idempotence != Idempotence::Off)),
+        ("--payload-file", arguments.payload_file.is_some()),
+        ("--batch", !arguments.batch.is_empty()),
+        ("--threads", !arguments.threads.is_empty()),
+        ("--producers", !arguments.producers.is_empty()),
+        ("--partitions", !arguments.partitions.is_empty()),
+        ("--duplicates", !arguments.duplicates.is_empty()),
+        ("--acknowledge", !arguments.acknowledge.is_empty()),
+        ("--rate", !arguments.rate.is_empty()),
+        ("--loop", arguments.pace.is_some()),
+        ("--pipelined", arguments.pipelined),
+        ("--quick", arguments.quick),
+        ("--dir", arguments.dir.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((other, _)) => Err(Failure::Usage(format!("{flag} is a run of its own: leave out {other}"))),
+        None => Ok(()),
+    }
+}
+
+/// Workloads of one thread without idempotence, by payload and window.
+fn plain(arguments: &Arguments, windows: &[Window]) -> Result<Vec<Workload>, Failure> {
+    let sizes = or(&arguments.payload_bytes, &[1024]);
+    let payloads = sizes.iter().map(|bytes| fixed(*bytes)).collect::<Result<Vec<_>, _>>()?;
+    let workloads: Vec<Workload> = payloads.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
+    Ok(each(&workloads, &or(&arguments.window, windows), |workload, window| workload.window = window))
+}
+
+fn sustained(arguments: &Arguments, bytes: u64) -> Result<Vec<Row>, Failure> {
+    without(arguments, "--bytes")?;
+    let least = arguments.segment_bytes.unwrap_or(64 << 20) * 2;
+    if arguments.retention_bytes < least {
+        return Err(Failure::Usage(format!(
+            "retention bytes is {}: at least two segments, which are {least}",
+            arguments.retention_bytes
+        )));
+    }
+    let sustained = Sustained { bytes, retention_bytes: arguments.retention_bytes, recycle: !arguments.no_recycle };
+    let row = |workload| Row::Sustained(workload, sustained);
+    Ok(plain(arguments, &[Window::Direct, Window::Mapped])?.into_iter().map(row).collect())
+}
+
+fn reopened(arguments: &Arguments, bytes: u64) -> Result<Vec<Row>, Failure> {
+    without(arguments, "--reopen-bytes")?;
+    let reopen = Reopen { bytes, fill_and_kill: filled::fill_and_kill };
+    Ok(plain(arguments, &[Window::Direct])?.into_iter().map(|workload| Row::Reopen(workload, reopen)).collect())
+}
+
 fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
+    let durable = arguments.acknowledge.contains(&Acknowledge::Durable) || arguments.pipelined;
+    let threads: &[usize] = if durable && arguments.quick { &[1, 16] } else { &[1] };
+    let window = if durable { Window::Direct } else { Window::Mapped };
+    let level = if arguments.pipelined { Acknowledge::Durable } else { Acknowledge::Written };
     let idempotences = or(&arguments.idempotence, &[Idempotence::Off, Idempotence::Session, Idempotence::ById]);
     let mut workloads: Vec<Workload> =
         payloads(arguments)?.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
     workloads = each(&workloads, &or(&arguments.batch, &[1]), |workload, batch| workload.batch = batch);
-    workloads = each(&workloads, &or(&arguments.threads, &[1]), |workload, threads| workload.threads = threads);
+    workloads = each(&workloads, &or(&arguments.threads, threads), |workload, threads| workload.threads = threads);
     workloads =
         each(&workloads, &or(&arguments.partitions, &[1]), |workload, partitions| workload.partitions = partitions);
-    workloads = each(&workloads, &or(&arguments.acknowledge, &[Acknowledge::Written]), |workload, level| {
+    workloads = each(&workloads, &or(&arguments.acknowledge, &[level]), |workload, level| {
         workload.acknowledge = level;
     });
-    workloads =
-        each(&workloads, &or(&arguments.window, &[Window::Mapped]), |workload, window| workload.window = window);
+    workloads = each(&workloads, &or(&arguments.window, &[window]), |workload, window| workload.window = window);
     workloads = each(&workloads, &paces(arguments)?, |workload, pace| workload.pace = pace);
     workloads = each(&workloads, &idempotences, |workload, idempotence| workload.idempotence = idempotence);
     let producers: Vec<Option<usize>> = or(&arguments.producers.iter().copied().map(Some).collect::<Vec<_>>(), &[None]);
@@ -234,7 +334,10 @@ fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     let mut rows: Vec<Row> = Vec::new();
     for workload in workloads {
         workload.check().map_err(LoadError::from)?;
-        let row = Row::Append(workload);
+        if arguments.pipelined && workload.acknowledge != Acknowledge::Durable {
+            return Err(Failure::Usage(format!("a pipeline ends when it is durable, not {}", workload.acknowledge)));
+        }
+        let row = if arguments.pipelined { Row::Pipelined(workload) } else { Row::Append(workload) };
         if rows.iter().all(|other| other.label() != row.label()) {
             rows.push(row);
         }
@@ -248,11 +351,15 @@ fn payloads(arguments: &Arguments) -> Result<Vec<Payloads>, Failure> {
     }
     let usual: &[usize] = if arguments.quick { &[100, 1024] } else { &[100] };
     let sizes = or(&arguments.payload_bytes, usual);
+    sizes.into_iter().map(fixed).collect()
+}
+
+fn fixed(bytes: usize) -> Result<Payloads, Failure> {
     let limit = oncelog::format::FRAME_BYTES_MAX;
-    if let Some(bytes) = sizes.iter().find(|bytes| **bytes > limit) {
+    if bytes > limit {
         return Err(Failure::Usage(format!("payload bytes is {bytes}: the limit is {limit}")));
     }
-    Ok(sizes.into_iter().map(Payloads::fixed).collect())
+    Ok(Payloads::fixed(bytes))
 }
 
 fn paces(arguments: &Arguments) -> Result<Vec<Pace>, Failure> {

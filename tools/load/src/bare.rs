@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
+use crate::workload::Window;
+
 /// One file of the limit: blocks allocated, mapped, every page populated for writing.
 pub(crate) struct Bare {
     /// Where the next frame goes. On a cache line of its own, as any log's is.
@@ -43,9 +45,20 @@ impl Bare {
         Ok(Self { tail: Line(AtomicUsize::new(0)), bytes, map })
     }
 
+    /// Memory of its own, as a log's segments in the direct window have.
+    fn in_memory(bytes: usize) -> io::Result<Self> {
+        let map = MmapRaw::from(MmapOptions::new().len(bytes).map_anon()?);
+        // A hint, which some kernels do not know.
+        let _ = map.advise(Advice::HugePage);
+        Ok(Self { tail: Line(AtomicUsize::new(0)), bytes, map })
+    }
+
     /// Creates a segment whose pages are in memory and writable.
-    pub(crate) fn prepared(dir: &Path, bytes: usize) -> io::Result<Self> {
-        let segment = Self::create(dir, bytes)?;
+    pub(crate) fn prepared(dir: &Path, bytes: usize, window: Window) -> io::Result<Self> {
+        let segment = match window {
+            Window::Mapped => Self::create(dir, bytes)?,
+            Window::Direct => Self::in_memory(bytes)?,
+        };
         segment.populate()?;
         Ok(segment)
     }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use crate::closed::Repeats;
 use crate::payload::Payloads;
 use crate::run::Row;
-use crate::workload::{Idempotence, Pace, Workload};
+use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
 
 /// Appends a second of the open loops: well below saturation, so that percentiles mean something.
 pub const RATE_PER_SECOND: f64 = 200_000.0;
+
+/// Durable appends a second of an open loop on one thread.
+pub const DURABLE_RATE_PER_SECOND: f64 = 2_000.0;
 
 /// How long the canonical run takes over a figure.
 pub const REPEATS: Repeats = Repeats { least: 5, seconds: 1.5, most: 15 };
@@ -93,9 +96,37 @@ pub fn rows() -> Vec<Row> {
     .collect();
     rows.push(Row::Endless(small.clone()));
     rows.extend(latency_rows(&small.payloads));
+    rows.extend(durable_rows());
     rows.push(Row::Fetch(small.clone()));
     rows.push(Row::Recover(with(&small, ById, 1_024)));
     rows
+}
+
+/// Records on the device: one thread and sixteen against the device's own writes, with and without idempotence; a
+/// pipeline against its stream; and what appends feel while it is written to.
+#[must_use]
+pub fn durable_rows() -> Vec<Row> {
+    let durable = |bytes, threads| Workload {
+        threads,
+        acknowledge: Acknowledge::Durable,
+        window: Window::Direct,
+        ..plain(&Arc::new(Payloads::fixed(bytes)))
+    };
+    let paced = |workload, rate_per_second| Workload { pace: Pace::Open { rate_per_second }, ..workload };
+    let (one, sixteen) = (durable(128, 1), durable(128, 16));
+    vec![
+        Row::Append(one.clone()),
+        Row::Append(with(&one, Idempotence::Session, 1)),
+        Row::Append(with(&one, Idempotence::ById, 1)),
+        Row::Append(with(&durable(4096, 1), Idempotence::Session, 1)),
+        Row::Append(durable(4096, 1)),
+        Row::Append(sixteen.clone()),
+        Row::Append(with(&sixteen, Idempotence::Session, 16)),
+        Row::Append(Workload { window: Window::Mapped, ..one.clone() }),
+        Row::Pipelined(durable(1024, 1)),
+        Row::Append(paced(one, DURABLE_RATE_PER_SECOND)),
+        Row::Append(paced(Workload { acknowledge: Acknowledge::Written, ..durable(1024, 1) }, RATE_PER_SECOND)),
+    ]
 }
 
 #[cfg(test)]
@@ -114,7 +145,7 @@ mod tests {
             }
         }
         // A scan is a figure for each kind of check.
-        assert!((28..=32).contains(&rows().len()));
+        assert!((36..=44).contains(&rows().len()));
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! than an append, and ratios are taken within one repeat.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use oncelog::Log;
+use oncelog::{Log, Partition};
 
 use crate::bare::Bare;
+use crate::durable;
 use crate::error::LoadError;
 use crate::lane::{Append, Outcome, Work};
 use crate::limit;
@@ -43,7 +44,7 @@ pub struct Repeats {
 impl Repeats {
     /// Whether the repeat after `done` others is the last one: judged before it begins, by how long those took, since
     /// the last one's log may be kept, and a kept log takes one repeat.
-    fn is_last(&self, done: usize, elapsed: f64) -> bool {
+    pub(crate) fn is_last(&self, done: usize, elapsed: f64) -> bool {
         let next = elapsed + elapsed / done.max(1) as f64;
         done + 1 >= self.most || (done + 1 >= self.least && next >= self.seconds)
     }
@@ -76,6 +77,9 @@ pub(crate) fn measure(
     repeats: Repeats,
     site: Site<'_>,
 ) -> Result<Figure, LoadError> {
+    if workload.acknowledge == Acknowledge::Durable {
+        return durable::measure(workload, extent.segment_bytes, repeats, site);
+    }
     let ring = workload.payloads.ring(workload.batch);
     let off = (workload.idempotence != Idempotence::Off).then(|| workload.without_idempotence());
     let off_extent = off.as_ref().map(|off| Extent::of(off, extent.segment_bytes, extent.segments));
@@ -153,7 +157,7 @@ impl Limit {
         let longest = (workload.payloads.longest() + 4) * workload.batch;
         let rests = (extent.segments * longest as u64).div_ceil(extent.segment_bytes);
         let segments = (0..=extent.segments + workload.threads as u64 + rests)
-            .map(|_| Bare::prepared(dir, extent.segment_bytes as usize))
+            .map(|_| Bare::prepared(dir, extent.segment_bytes as usize, workload.window))
             .collect::<Result<_, _>>()
             .map_err(LoadError::io("preparing the limit's segments"))?;
         Ok(Self { segments })
@@ -238,6 +242,25 @@ pub(crate) fn wait_until_visible(lane: &impl Append, last: u64) {
     while lane.partition().end_offset() <= last {
         std::hint::spin_loop();
     }
+}
+
+/// Waits for what an append is to have reached; in the direct window and the mapped one alike.
+#[inline]
+pub(crate) fn acknowledge(lane: &impl Append, last: u64, level: Acknowledge) -> Result<(), LoadError> {
+    match level {
+        Acknowledge::Written => Ok(()),
+        Acknowledge::Visible => {
+            wait_until_visible(lane, last);
+            Ok(())
+        }
+        Acknowledge::Durable => wait_until_durable(lane.partition(), last),
+    }
+}
+
+pub(crate) fn wait_until_durable(partition: &Partition, last: u64) -> Result<(), LoadError> {
+    // A device that takes longer than this for a write is waited for all the same.
+    while !partition.wait_durable(last, Duration::from_secs(60))? {}
+    Ok(())
 }
 
 /// Which appends are retries: a share of them, at random, since a regular pattern would be foreseen by the processor.

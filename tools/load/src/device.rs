@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::host::Mount;
-use crate::recorder::histogram;
+use crate::recorder::{floor_of, histogram};
 use crate::result::{DeviceFacts, Flushes};
 
 const BLOCK: usize = 4096;
@@ -40,7 +40,7 @@ impl Aligned {
 }
 
 /// A file written past the page cache where the file system allows it.
-fn direct_file(dir: &Path, bytes: u64, chunk: &[u8]) -> io::Result<(tempfile::TempPath, File)> {
+pub(crate) fn direct_file(dir: &Path, bytes: u64, chunk: &[u8]) -> io::Result<(tempfile::TempPath, File)> {
     let path = tempfile::NamedTempFile::new_in(dir)?.into_temp_path();
     let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(&path);
     let file = open(libc::O_DIRECT).or_else(|_| open(0))?;
@@ -66,17 +66,36 @@ fn flushes(dir: &Path) -> io::Result<Flushes> {
         file.sync_data()?;
         times.saturating_record(begin.elapsed().as_nanos() as u64);
     }
-    Ok(Flushes { p50: times.value_at_quantile(0.5), p99: times.value_at_quantile(0.99), samples: times.len() })
+    Ok(floor_of(&times))
 }
 
-/// Bytes a second of large writes to blocks that were written before, the flush at the end included.
 fn stream(dir: &Path) -> io::Result<f64> {
-    let memory = Aligned::new();
-    let (_path, file) = direct_file(dir, STREAM_BYTES, &memory.0)?;
-    let start = Instant::now();
-    for at in (0..STREAM_BYTES).step_by(memory.0.len()) {
-        file.write_all_at(&memory.0, at)?;
+    Stream::prepare(dir, STREAM_BYTES)?.write()
+}
+
+/// A file that large writes go over, again and again: what the device takes of a stream.
+pub(crate) struct Stream {
+    memory: Box<Aligned>,
+    _path: tempfile::TempPath,
+    file: File,
+    bytes: u64,
+}
+
+impl Stream {
+    /// The file, each of its blocks written once. A multiple of 1 MiB.
+    pub(crate) fn prepare(dir: &Path, bytes: u64) -> io::Result<Self> {
+        let memory = Aligned::new();
+        let (path, file) = direct_file(dir, bytes, &memory.0)?;
+        Ok(Self { memory, _path: path, file, bytes })
     }
-    file.sync_data()?;
-    Ok(STREAM_BYTES as f64 / start.elapsed().as_secs_f64())
+
+    /// Bytes a second of large writes to blocks that were written before, the flush at the end included.
+    pub(crate) fn write(&self) -> io::Result<f64> {
+        let start = Instant::now();
+        for at in (0..self.bytes).step_by(self.memory.0.len()) {
+            self.file.write_all_at(&self.memory.0, at)?;
+        }
+        self.file.sync_data()?;
+        Ok(self.bytes as f64 / start.elapsed().as_secs_f64())
+    }
 }

@@ -15,7 +15,7 @@ use crate::payload::Feed;
 use crate::result::{Figure, Kind, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage};
-use crate::workload::Workload;
+use crate::workload::{Window, Workload};
 
 /// Segments that stand ready at most, as in the log's options.
 const AHEAD: usize = 2;
@@ -77,7 +77,7 @@ fn two_bare_threads(dir: &Path, ring: &[&[u8]], extent: Extent) -> Result<f64, L
     let per_segment = (extent.segment_bytes as f64 / extent.frame_bytes) as u64;
     thread::scope(|scope| {
         let preparer = scope.spawn(move || -> std::io::Result<()> {
-            while send.send(Bare::prepared(dir, bytes)?).is_ok() {}
+            while send.send(Bare::prepared(dir, bytes, Window::Mapped)?).is_ok() {}
             Ok(())
         });
         let mut feed = Feed::new(ring, 1);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use oncelog::{AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError};
+use oncelog::{AppendError, CloseError, DurableError, FetchError, OpenError, PartitionError, RegisterError};
 
 use crate::payload::PayloadError;
 use crate::verify::VerifyError;
@@ -51,6 +51,8 @@ pub enum LoadError {
     Register(RegisterError),
     /// An append failed.
     Append(AppendError),
+    /// A record did not become durable.
+    Durable(DurableError),
     /// An append was answered with something that the workload cannot have caused.
     Answer(String),
     /// A read failed.
@@ -92,6 +94,7 @@ impl fmt::Display for LoadError {
             Self::Partition(error) => write!(f, "the partition cannot be opened: {error}"),
             Self::Register(error) => write!(f, "the producer cannot be registered: {error}"),
             Self::Append(error) => write!(f, "an append failed: {error}"),
+            Self::Durable(error) => write!(f, "a record did not become durable: {error}"),
             Self::Answer(answer) => write!(f, "an append was answered with {answer}, which this workload cannot cause"),
             Self::Fetch(error) => write!(f, "a read failed: {error}"),
             Self::Close(error) => write!(f, "the log cannot be closed: {error}"),
@@ -111,6 +114,7 @@ impl std::error::Error for LoadError {
             Self::Partition(error) => Some(error),
             Self::Register(error) => Some(error),
             Self::Append(error) => Some(error),
+            Self::Durable(error) => Some(error),
             Self::Fetch(error) => Some(error),
             Self::Close(error) => Some(error),
             Self::Verify(error) => Some(error),
@@ -131,5 +135,5 @@ macro_rules! from {
 
 from! {
     WorkloadError => Workload, PayloadError => Payload, OpenError => Open, PartitionError => Partition,
-    RegisterError => Register, AppendError => Append, FetchError => Fetch, CloseError => Close, VerifyError => Verify
+    RegisterError => Register, AppendError => Append, DurableError => Durable, FetchError => Fetch, CloseError => Close, VerifyError => Verify
 }

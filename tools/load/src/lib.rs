@@ -10,6 +10,9 @@
 //!   stage <- lane <- turns     a log set up for it: a lane per thread, producers in a shuffled order
 //!   closed, open, endless      appends back to back / on a schedule / faster than segments are made
 //!   fetch, recover             scans, reopening
+//!   durable <- floor          each append waited for, beside a raw write of the same blocks
+//!   pipelined, sustained      as fast as the device takes it
+//!   reopen                    a large log whose process was killed, cold
 //!   limit <- bare              what no append can avoid, on bare segments
 //!   verify                     a reader checks everything that was appended
 //!   recorder, spread           histograms; medians and ratios of pairs
@@ -18,27 +21,33 @@
 //! ```
 
 mod bare;
+mod beside;
 pub mod canonical;
 mod closed;
 mod device;
+mod durable;
 mod endless;
 mod error;
 mod fetch;
 pub mod files;
+mod floor;
 mod harness;
 mod host;
 mod lane;
 mod limit;
 mod open;
 mod payload;
+mod pipelined;
 mod prefault;
 mod progress;
 mod recorder;
 mod recover;
+mod reopen;
 mod result;
 mod run;
 mod spread;
 mod stage;
+mod sustained;
 mod sys;
 mod system_calls;
 pub mod table;
@@ -54,11 +63,13 @@ pub use open::OpenResult;
 pub use payload::{PayloadError, Payloads};
 pub use progress::Progress;
 pub use recorder::{Interval, Recorder};
+pub use reopen::{Reopen, fill};
 pub use result::{
-    DeviceFacts, Figure, Flushes, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult, SCHEMA_VERSION,
-    SegmentsFrom,
+    DeviceFacts, Figure, Flushes, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult, SCHEMA_VERSION, Second,
+    SegmentsFrom, SustainedSecond,
 };
 pub use run::{Outcome, Row, SEGMENT_BYTES, Settings, run};
 pub use spread::Spread;
+pub use sustained::Sustained;
 pub use verify::VerifyError;
 pub use workload::{Acknowledge, Idempotence, Pace, Window, Workload, WorkloadError};

@@ -9,17 +9,20 @@
 //! No slot is skipped: what comes late because the one before was slow counts as late. The same schedule with an
 //! empty operation, measured in turn, is what the machine itself adds.
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::closed::{Again, Repeats, Site, wait_until_visible};
+use crate::beside::{SameIo, keep_committing, while_beside};
+use crate::closed::{Again, Repeats, Site, acknowledge};
 use crate::error::LoadError;
+use crate::floor::Floor;
 use crate::lane::{Append, Outcome, Work};
-use crate::recorder::{Recorder, percentiles};
+use crate::recorder::{Recorder, floor_of, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
-use crate::stage::{Extent, Stage, frame_bytes};
+use crate::stage::{Extent, Stage, frame_bytes, options_of};
 use crate::timed::timed;
-use crate::workload::{Acknowledge, Pace, Workload};
+use crate::workload::{Acknowledge, Pace, Window, Workload};
 
 /// Of each repeat this much goes by before anything is recorded, but not more than a fifth of it.
 const WARM_UP_SECONDS: f64 = 0.1;
@@ -29,6 +32,11 @@ const PATIENCE: f64 = 3.0;
 const ACHIEVED_MIN: f64 = 0.99;
 /// Segments are prepared ahead up to this much; a longer repeat takes the rest as it comes.
 const PREPARED_BYTES_MAX: u64 = 1 << 30;
+
+/// A committer that nobody waits for does nothing for so long.
+const AT_REST: Duration = Duration::from_secs(3600);
+/// Raw durable writes whose time stands beside that of durable appends.
+const FLOOR_WRITES: u64 = 500;
 
 /// What an open loop gives: a figure, and the histograms that its files are made of.
 pub struct OpenResult {
@@ -53,12 +61,14 @@ pub(crate) fn measure(
     let extent = plan.extent(workload, segment_bytes);
     let mut recorded: Option<Recorder> = None;
     let mut baseline: Option<Recorder> = None;
+    let (mut baseline_io, mut at_rest) = (None::<Recorder>, None::<Recorder>);
     let (mut rates, mut rotations, mut faults, mut given_up) = (Vec::new(), 0, 0, false);
+    let (mut medians, mut medians_at_rest, mut syncs) = (Vec::new(), Vec::new(), 0);
+    // Something is written and flushed meanwhile; in the direct window without pause, to see what that does to appends.
+    let with_io = workload.window == Window::Direct || workload.acknowledge == Acknowledge::Durable;
+    let busy = workload.window == Window::Direct && workload.acknowledge != Acknowledge::Durable;
     for repeat in 0..repeats.least {
         let start = Duration::from_secs_f64(repeat as f64 * plan.recorded_seconds);
-        let empty = run_empty(plan, workload.threads, repeat, start)?;
-        follow(&mut baseline, empty.recorder);
-
         let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
         let kept = site.kept.filter(|_| repeat + 1 == repeats.least);
         let mut stage = match kept {
@@ -67,14 +77,39 @@ pub(crate) fn measure(
         };
         stage.warm_up()?;
         stage.prepare()?;
-        let rotations_before = stage.rotations();
-        let ran = run(plan, workload, &mut stage, repeat, start, site.seed)?;
+        if with_io {
+            stage.wait_until_durable()?;
+        }
+        let (rotations_before, flushes_before) = (stage.rotations(), stage.flushes());
+        let ran = run(plan, workload, &mut stage, repeat, start, site.seed, busy)?;
+        let flushes_after = stage.flushes();
+        syncs = flushes_after.flushes - flushes_before.flushes;
         rotations += stage.rotations() - rotations_before;
         faults += ran.minor_faults;
         given_up |= ran.given_up;
         rates.push(ran.recorder.latency.len() as f64 / ran.seconds);
+        medians.push(ran.recorder.latency.value_at_quantile(0.5) as f64);
+        let seconds = ran.seconds;
         follow(&mut recorded, ran.recorder);
         stage.verify()?;
+        drop(stage);
+
+        follow(&mut baseline, run_empty(plan, workload.threads, repeat, start, None)?.recorder);
+        if with_io {
+            let mut same = SameIo::of(site.scratch, flushes_before, flushes_after, seconds)?;
+            follow(&mut baseline_io, run_empty(plan, workload.threads, repeat, start, same.as_mut())?.recorder);
+        }
+        if busy {
+            let options = options_of(workload, extent).flush_interval(Some(AT_REST));
+            let dir = scratch.path().join("at-rest");
+            let mut stage = Stage::open_with(&options, &dir, workload, &ring, extent, site.seed)?;
+            stage.warm_up()?;
+            stage.prepare()?;
+            let ran = run(plan, workload, &mut stage, repeat, start, site.seed, false)?;
+            medians_at_rest.push(ran.recorder.latency.value_at_quantile(0.5) as f64);
+            follow(&mut at_rest, ran.recorder);
+            stage.verify()?;
+        }
     }
     let (Some(recorded), Some(baseline)) = (recorded, baseline) else {
         return Err(LoadError::Answer("no repeat".to_owned()));
@@ -90,6 +125,21 @@ pub(crate) fn measure(
     figure.service_ns = Some(percentiles(&recorded.service));
     figure.send_delay_ns = Some(percentiles(&recorded.send_delay));
     figure.baseline_ns = Some(percentiles(&baseline.latency));
+    figure.baseline_io_ns = baseline_io.map(|recorder| percentiles(&recorder.latency));
+    figure.at_rest_ns = at_rest.map(|recorder| percentiles(&recorder.latency));
+    figure.ratio_to_at_rest = Spread::of_ratios(&medians, &medians_at_rest);
+    figure.syncs = with_io.then_some(syncs);
+    if busy {
+        figure
+            .notes
+            .push("a thread waits for each newest record to be durable, so the committer never rests".to_owned());
+    }
+    if workload.acknowledge == Acknowledge::Durable {
+        let mut floor = Floor::prepare(site.scratch, workload).map_err(LoadError::io("preparing the floor's file"))?;
+        let mut times = histogram();
+        floor.write(&mut times, FLOOR_WRITES)?;
+        figure.floor_ns = Some(floor_of(&times));
+    }
     figure.segment_bytes = Some(segment_bytes);
     figure.rotations = Some(rotations);
     figure.segments_from =
@@ -175,8 +225,10 @@ fn run(
     repeat: usize,
     start: Duration,
     seed: u64,
+    busy: bool,
 ) -> Result<Ran, LoadError> {
-    let visible = workload.acknowledge == Acknowledge::Visible;
+    let level = workload.acknowledge;
+    let partitions = stage.partitions.clone();
     let duplicates = workload.duplicates;
     let mut lanes: Vec<_> = stage
         .lanes
@@ -185,25 +237,37 @@ fn run(
         .map(|(thread, lane)| (lane, Some(Scheduled::new(plan, thread, repeat, start))))
         .collect();
     let t_0 = Instant::now() + Duration::from_millis(5);
-    let (timing, ran) = timed(&mut lanes, |(lane, scheduled)| {
-        let Some(scheduled) = scheduled.take() else { return Err(LoadError::Panicked) };
-        let again = Again::new(duplicates, seed);
-        let (ended, appended) = lane.work(Paced { scheduled, t_0, visible, again })?;
-        lane.appended += appended;
-        Ok(ended)
+    let committing = busy.then_some(|over: &AtomicBool| keep_committing(&partitions, over));
+    let (timing, ran) = while_beside(committing, || {
+        timed(&mut lanes, |(lane, scheduled)| {
+            let Some(scheduled) = scheduled.take() else { return Err(LoadError::Panicked) };
+            let again = Again::new(duplicates, seed);
+            let (ended, appended) = lane.work(Paced { scheduled, t_0, level, again })?;
+            lane.appended += appended;
+            Ok(ended)
+        })
     })?;
     Ok(together(ran, timing.minor_faults))
 }
 
-/// The empty operation on the same schedule.
-fn run_empty(plan: Plan, threads: usize, repeat: usize, start: Duration) -> Result<Ran, LoadError> {
+/// The empty operation on the same schedule, with or without the same I/O beside it.
+fn run_empty(
+    plan: Plan,
+    threads: usize,
+    repeat: usize,
+    start: Duration,
+    same: Option<&mut SameIo>,
+) -> Result<Ran, LoadError> {
     let mut lanes: Vec<_> = (0..threads).map(|thread| Some(Scheduled::new(plan, thread, repeat, start))).collect();
     let t_0 = Instant::now() + Duration::from_millis(5);
-    let (timing, ran) = timed(&mut lanes, |scheduled| {
-        let Some(scheduled) = scheduled.take() else { return Err(LoadError::Panicked) };
-        scheduled.run(t_0, || {
-            std::hint::black_box(());
-            Ok(())
+    let io = same.map(|same| |over: &AtomicBool| same.go_on(over));
+    let (timing, ran) = while_beside(io, || {
+        timed(&mut lanes, |scheduled| {
+            let Some(scheduled) = scheduled.take() else { return Err(LoadError::Panicked) };
+            scheduled.run(t_0, || {
+                std::hint::black_box(());
+                Ok(())
+            })
         })
     })?;
     Ok(together(ran, timing.minor_faults))
@@ -276,7 +340,7 @@ impl Scheduled {
 struct Paced {
     scheduled: Scheduled,
     t_0: Instant,
-    visible: bool,
+    level: Acknowledge,
     again: Again,
 }
 
@@ -289,9 +353,7 @@ impl Work for Paced {
         let ended = self.scheduled.run(self.t_0, || {
             if let Outcome::Appended { last } = lane.append(self.again.next())? {
                 appended += 1;
-                if self.visible {
-                    wait_until_visible(lane, last);
-                }
+                acknowledge(lane, last, self.level)?;
             }
             Ok(())
         })?;

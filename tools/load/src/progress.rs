@@ -45,6 +45,13 @@ impl Progress {
         }
     }
 
+    /// Says how much of a long step is done, from 0 to 1.
+    pub(crate) fn part(&self, share: f64) {
+        let what = self.bar.message();
+        let what = what.split(" (").next().unwrap_or_default();
+        self.bar.set_message(format!("{what} ({:.0} %)", share * 100.0));
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::result::{PerSecond, Percentiles};
+use crate::result::{Flushes, PerSecond, Percentiles, Second};
 
 /// The longest time told apart; longer ones count as this.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -91,7 +91,7 @@ impl Recorder {
     }
 
     /// A row for each second.
-    pub(crate) fn per_second(&self) -> Vec<PerSecond> {
+    pub(crate) fn per_second(&self) -> Vec<Second> {
         let row = |interval: &Interval| PerSecond {
             repeat: interval.repeat,
             second: interval.start.as_secs_f64(),
@@ -100,11 +100,11 @@ impl Recorder {
             p99: interval.latency.value_at_quantile(0.99),
             max: interval.latency.max(),
         };
-        self.intervals.iter().map(row).collect()
+        self.intervals.iter().map(row).map(Second::Latency).collect()
     }
 }
 
-fn add(own: &mut Histogram<u64>, other: &Histogram<u64>) {
+pub(crate) fn add(own: &mut Histogram<u64>, other: &Histogram<u64>) {
     own.add(other).unwrap_or_else(|error| unreachable!("histograms of the same bounds: {error}"));
 }
 
@@ -120,6 +120,11 @@ pub fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
         p9999: (histogram.len() >= SAMPLES_OF_P9999).then(|| at(0.9999)),
         max: histogram.max(),
     }
+}
+
+/// The two of them that a floor is told by.
+pub(crate) fn floor_of(histogram: &Histogram<u64>) -> Flushes {
+    Flushes { p50: histogram.value_at_quantile(0.5), p99: histogram.value_at_quantile(0.99), samples: histogram.len() }
 }
 
 #[cfg(test)]
@@ -156,7 +161,8 @@ mod tests {
         let mut recorder = Recorder::new(0, Duration::ZERO, 2.5);
         recorder.record(2_000_000_100, 2_000_000_600, 2_000_000_700);
         assert_eq!((recorder.latency.max(), recorder.service.max(), recorder.send_delay.max()), (600, 100, 500));
-        let seconds: Vec<_> = recorder.per_second().iter().map(|row| row.appends).collect();
+        let appends = |second: &Second| matches!(second, Second::Latency(row) if row.appends == 1);
+        let seconds: Vec<_> = recorder.per_second().iter().map(|second| u64::from(appends(second))).collect();
         assert_eq!(seconds, [0, 0, 1]);
         assert_eq!(recorder.intervals[2].length, Duration::from_millis(500));
     }

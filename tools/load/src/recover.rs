@@ -16,7 +16,7 @@ use crate::closed::{Repeats, Site, block};
 use crate::error::LoadError;
 use crate::result::{Figure, Kind};
 use crate::spread::Spread;
-use crate::stage::{Extent, Stage, options};
+use crate::stage::{Extent, Stage, options_of};
 use crate::verify::VerifyError;
 use crate::workload::{Idempotence, Workload};
 
@@ -90,7 +90,9 @@ impl<'p> Left<'p> {
         stage.prepare()?;
         block(&mut stage, workload, extent, seed)?;
         stage.verify()?;
-        let options = options(extent.segment_bytes, workload.producers as u64);
+        // What the direct window holds in memory alone would not be in the copy.
+        stage.wait_until_durable()?;
+        let options = options_of(workload, extent);
         Ok(Self { stage, origin: origin.to_owned(), options, extent, batch: workload.batch })
     }
 

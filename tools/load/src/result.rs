@@ -98,6 +98,10 @@ pub enum Kind {
     Append,
     /// Appends without end: the preparer is the limit.
     Endless,
+    /// Appends of which only the last is waited for.
+    Pipelined,
+    /// Many more bytes than memory holds, with retention.
+    Sustained,
     /// A scan.
     Fetch,
     /// Reopening.
@@ -127,6 +131,30 @@ pub struct Percentiles {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p9999: Option<u64>,
     pub max: u64,
+}
+
+/// One second of a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Second {
+    /// Of an open loop.
+    Latency(PerSecond),
+    /// Of a sustained run.
+    Sustained(SustainedSecond),
+}
+
+/// One second of a sustained run, and the system's memory at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct SustainedSecond {
+    pub second: f64,
+    /// Payload bytes appended.
+    pub bytes: u64,
+    /// Payload bytes that became durable.
+    pub durable_bytes: u64,
+    pub resident_bytes: u64,
+    pub dirty_bytes: u64,
+    pub writeback_bytes: u64,
 }
 
 /// One second of an open loop; latencies in nanoseconds.
@@ -224,6 +252,24 @@ figure! {
     send_delay_ns: Percentiles,
     /// The latency of the empty operation on the same schedule.
     baseline_ns: Percentiles,
+    /// The same while a thread beside it writes and flushes as much, as often, to another file.
+    baseline_io_ns: Percentiles,
+    /// The latency of the same appends while nothing is written and flushed.
+    at_rest_ns: Percentiles,
+    /// The repeats' ratios of the median latency to that at rest.
+    ratio_to_at_rest: Spread,
+    /// A raw direct write of the same blocks, and its flush.
+    floor_ns: Flushes,
+    /// The repeats' ratios of the medians to the floor's.
+    ratio_to_floor: Spread,
+    /// One thread's appends a second, measured in the same repeats.
+    one_thread_per_second: Spread,
+    /// The repeats' ratios of the throughput to one thread's.
+    ratio_to_one_thread: Spread,
+    /// The device's own sequential writes, measured in the same repeats.
+    device_bytes_per_second: Spread,
+    /// The ratios of the bytes a second to the device's.
+    ratio_to_device: Spread,
     /// Bytes of a segment.
     segment_bytes: u64,
     /// Rotations of one repeat.
@@ -234,10 +280,22 @@ figure! {
     system_calls_per_append: f64,
     /// Page faults of the producers' threads.
     minor_faults_per_thousand: f64,
+    /// Flushes and durable writes of one repeat.
+    syncs: u64,
+    /// Appends that one of them covers, in the mean.
+    appends_per_sync: f64,
+    /// Bytes that the committer wrote in one repeat.
+    bytes_written: u64,
     /// The most memory the process held.
     peak_memory_bytes: u64,
     /// Bytes since the newest snapshot, or scanned.
     bytes: u64,
+    /// Bytes that a log holds in all.
+    log_bytes: u64,
+    /// Large reads past the cache, measured in the same run.
+    device_read_bytes_per_second: Spread,
+    /// Bytes of segments that retention keeps.
+    retention_bytes: u64,
     /// Segments reopened.
     segments: u64,
     /// The median time to reopen.
@@ -251,7 +309,7 @@ figure! {
     /// The target rate was not reached.
     saturated: bool,
     /// Second by second.
-    per_second: Vec<PerSecond>,
+    per_second: Vec<Second>,
 }
 
 impl Figure {

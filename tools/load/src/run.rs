@@ -10,10 +10,12 @@ use crate::closed::{self, Repeats, Site};
 use crate::error::LoadError;
 use crate::open::{self, OpenResult};
 use crate::progress::Progress;
+use crate::reopen::Reopen;
 use crate::result::{Figure, RunFacts, RunResult, SCHEMA_VERSION};
 use crate::stage::{Extent, ROTATIONS_MIN, options};
-use crate::workload::{Idempotence, Pace, Workload};
-use crate::{device, endless, fetch, host, prefault, recover, sys};
+use crate::sustained::Sustained;
+use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
+use crate::{device, durable, endless, fetch, host, pipelined, prefault, recover, reopen, sustained, sys};
 
 /// Bytes of a segment, unless said otherwise: 17 of them are well below what fits into memory, and filling one takes
 /// long enough for a rotation not to be what is measured. Small where the compiler did not optimise.
@@ -22,6 +24,8 @@ pub const SEGMENT_BYTES: u64 = if cfg!(debug_assertions) { 256 << 10 } else { 8 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Filled in a block without end.
 const SEGMENTS_ENDLESS: u64 = 64;
+/// Filled in a pipeline.
+const SEGMENTS_PIPELINED: u64 = 16;
 /// Filled before a scan.
 const SEGMENTS_FETCH: u64 = 8;
 /// Filled before a reopening.
@@ -36,6 +40,12 @@ pub enum Row {
     Append(Workload),
     /// Appends into segments that are made meanwhile.
     Endless(Workload),
+    /// Durable appends of which only the last is waited for.
+    Pipelined(Workload),
+    /// Many bytes with retention.
+    Sustained(Workload, Sustained),
+    /// Reopening a large log, cold.
+    Reopen(Workload, Reopen),
     /// Scans of what the workload appends, with each kind of check.
     Fetch(Workload),
     /// Reopening what the workload has appended.
@@ -47,9 +57,13 @@ impl Row {
     #[must_use]
     pub fn workload(&self) -> &Workload {
         match self {
-            Self::Append(workload) | Self::Endless(workload) | Self::Fetch(workload) | Self::Recover(workload) => {
-                workload
-            }
+            Self::Append(workload)
+            | Self::Endless(workload)
+            | Self::Pipelined(workload)
+            | Self::Sustained(workload, _)
+            | Self::Reopen(workload, _)
+            | Self::Fetch(workload)
+            | Self::Recover(workload) => workload,
         }
     }
 
@@ -59,6 +73,9 @@ impl Row {
         let kind = match self {
             Self::Append(_) => "append",
             Self::Endless(_) => "endless",
+            Self::Pipelined(_) => "pipelined",
+            Self::Sustained(..) => "sustained",
+            Self::Reopen(..) => "reopen",
             Self::Fetch(_) => "fetch",
             Self::Recover(_) => "recover",
         };
@@ -67,7 +84,8 @@ impl Row {
 
     fn extent(&self, segment_bytes: u64) -> Extent {
         let segments = match self {
-            Self::Append(_) => ROTATIONS_MIN + 1,
+            Self::Append(_) | Self::Sustained(..) | Self::Reopen(..) => ROTATIONS_MIN + 1,
+            Self::Pipelined(_) => SEGMENTS_PIPELINED,
             Self::Endless(_) => SEGMENTS_ENDLESS,
             Self::Fetch(_) => SEGMENTS_FETCH,
             Self::Recover(_) => SEGMENTS_RECOVER,
@@ -84,8 +102,13 @@ impl Row {
             Self::Append(_) if closed::serves_all_repeats(workload) => {
                 extent.bytes(workload.partitions) * (2 + repeats.least as u64)
             }
+            Self::Append(workload) if workload.acknowledge == Acknowledge::Durable => {
+                3 * durable::extent(workload, segment_bytes).bytes(workload.partitions)
+            }
             Self::Append(_) => 3 * extent.bytes(workload.partitions),
-            Self::Endless(_) => 2 * extent.bytes(workload.partitions),
+            Self::Pipelined(_) | Self::Endless(_) => 2 * extent.bytes(workload.partitions),
+            Self::Sustained(_, sustained) => sustained.room(segment_bytes),
+            Self::Reopen(_, reopen) => reopen.bytes + (1 << 30),
             Self::Fetch(_) => extent.bytes(workload.partitions),
             Self::Recover(_) => 2 * extent.bytes(workload.partitions),
         }
@@ -137,13 +160,15 @@ pub fn run(rows: &[Row], settings: &Settings, progress: &mut Progress) -> Result
     make_room(rows, settings, segment_bytes, scratch.path())?;
 
     let site = Site { scratch: scratch.path(), kept: kept.as_ref(), seed: settings.seed };
+    let kept_window = rows.first().map_or(Window::Mapped, |row| row.workload().window);
     let mut figures = Vec::new();
     let mut open_loops = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         progress.step(number + 1, &row.label());
         sys::forget_peak_memory();
         let first = figures.len();
-        match measure(row, segment_bytes, settings.repeats, site)? {
+        let site = Site { kept: kept.as_ref().filter(|_| row.workload().window == kept_window), ..site };
+        match measure(row, segment_bytes, settings.repeats, site, progress)? {
             Measured::Figures(measured) => figures.extend(measured),
             Measured::Open(open) => {
                 figures.push(open.figure.clone());
@@ -153,8 +178,12 @@ pub fn run(rows: &[Row], settings: &Settings, progress: &mut Progress) -> Result
         let peak_memory_bytes = sys::peak_memory_bytes();
         for figure in &mut figures[first..] {
             figure.peak_memory_bytes = peak_memory_bytes;
+            if settings.dir.is_some() && site.kept.is_none() {
+                figure.notes.push(format!("not kept: the log that stays has the {kept_window} window"));
+            }
             if figure.latency_ns.is_some() {
-                figure.notes.push(format!("the clock is read three times an append, at {:.0} ns each", host.clock_ns));
+                let times = if figure.pace == Some("open") { "three times" } else { "twice" };
+                figure.notes.push(format!("the clock is read {times} an append, at {:.0} ns each", host.clock_ns));
             }
         }
     }
@@ -188,7 +217,13 @@ enum Measured {
     Open(Box<OpenResult>),
 }
 
-fn measure(row: &Row, segment_bytes: u64, repeats: Repeats, site: Site<'_>) -> Result<Measured, LoadError> {
+fn measure(
+    row: &Row,
+    segment_bytes: u64,
+    repeats: Repeats,
+    site: Site<'_>,
+    progress: &Progress,
+) -> Result<Measured, LoadError> {
     let extent = row.extent(segment_bytes);
     Ok(Measured::Figures(match row {
         Row::Append(workload) => match workload.pace {
@@ -199,6 +234,11 @@ fn measure(row: &Row, segment_bytes: u64, repeats: Repeats, site: Site<'_>) -> R
             }
         },
         Row::Endless(workload) => vec![endless::measure(workload, extent, repeats, site)?],
+        Row::Pipelined(workload) => vec![pipelined::measure(workload, extent, repeats, site)?],
+        Row::Sustained(workload, sustained) => {
+            vec![sustained::measure(workload, *sustained, segment_bytes, site, progress)?]
+        }
+        Row::Reopen(workload, reopen) => vec![reopen::measure(workload, *reopen, site)?],
         Row::Fetch(workload) => fetch::measure(workload, extent, repeats, site)?,
         Row::Recover(workload) => vec![recover::measure(workload, extent, repeats, site)?],
     }))
@@ -213,6 +253,9 @@ fn run_id(started: SystemTime) -> String {
 /// One size for all figures: with many partitions it is smaller, since each has segments of its own.
 fn segment_bytes(rows: &[Row], settings: &Settings) -> Result<u64, LoadError> {
     let partitions = rows.iter().map(|row| row.workload().partitions).max().unwrap_or(1) as u64;
+    if rows.iter().any(|row| matches!(row, Row::Sustained(..))) {
+        return Ok(settings.segment_bytes.unwrap_or(sustained::SEGMENT_BYTES));
+    }
     let shared = (SEGMENT_BYTES * 4 / partitions.next_power_of_two().max(4)).max(SEGMENT_BYTES_MIN);
     let bytes = settings.segment_bytes.unwrap_or(shared);
     for row in rows {
@@ -241,8 +284,12 @@ fn directories(rows: &[Row], settings: &Settings, segment_bytes: u64) -> Result<
     let scratch = within(whole.parent().unwrap_or(&whole)).or_else(|_| within(&settings.scratch))?;
     let stamped = rows.iter().map(Row::workload).filter(|workload| workload.idempotence != Idempotence::Off);
     let producers: usize = stamped.map(|workload| workload.producers).sum();
+    let window = rows.first().map_or(Window::Mapped, |row| row.workload().window);
+    let durable = rows.iter().any(|row| row.workload().acknowledge == Acknowledge::Durable);
+    let level = if durable { Acknowledge::Durable } else { Acknowledge::Written };
+    let options = options(segment_bytes, producers as u64, window, level);
     // SAFETY: the directory was empty and is this process's to fill; whoever asks for it does not write there.
-    let log = unsafe { options(segment_bytes, producers as u64).open(dir) }?;
+    let log = unsafe { options.open(dir) }?;
     Ok((scratch, Some(log)))
 }
 

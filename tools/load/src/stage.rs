@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use oncelog::format::{FRAME_ALIGN, FRAME_HEADER_BYTES, PRODUCER_BYTES, SEGMENT_HEADER_BYTES};
-use oncelog::{Log, Options, Partition, ProducerId};
+use oncelog::{FlushStats, Log, Options, Partition, ProducerId};
 
 use crate::error::LoadError;
 use crate::lane::{Kind, Lane, Place};
 use crate::payload::Feed;
 use crate::turns::Turns;
 use crate::verify::Check;
-use crate::workload::{Idempotence, Workload};
+use crate::workload::{Acknowledge, Idempotence, Window, Workload};
 
 /// A figure runs over more rotations than this.
 pub(crate) const ROTATIONS_MIN: u64 = 16;
@@ -20,6 +21,8 @@ pub(crate) const ROTATIONS_MIN: u64 = 16;
 const SPARE_SEGMENTS: u64 = 3;
 /// Retries that append nothing fill no segment; a block makes at most this many times its appends.
 const CALLS_MAX: f64 = 20.0;
+/// How often a durable log in the mapped window flushes when nobody waits: seldom, since somebody does.
+const MAPPED_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Each lane goes through this many appends before the clock starts, so that code and stack are in memory.
 const WARM_UP: usize = 1_000;
 
@@ -96,14 +99,25 @@ pub(crate) fn header_bytes(idempotence: Idempotence) -> usize {
 }
 
 /// The options of a log that is measured: segments of one size, and no snapshot while the clock runs.
-pub(crate) fn options(segment_bytes: u64, producers: u64) -> Options {
+pub(crate) fn options(segment_bytes: u64, producers: u64, window: Window, acknowledge: Acknowledge) -> Options {
     let producers = u32::try_from(producers).unwrap_or(u32::MAX);
-    Options::new()
+    let options = Options::new()
         .segment_bytes(segment_bytes)
         .first_segment_bytes(segment_bytes)
         .segments_ahead(2)
         .producers_max(producers.max(1_024))
-        .snapshot_bytes(1 << 50)
+        .snapshot_bytes(1 << 50);
+    match (window, acknowledge) {
+        (Window::Direct, _) => options.window(oncelog::Window::Direct),
+        // Flushed now and then, so that segments are prepared for flushes.
+        (Window::Mapped, Acknowledge::Durable) => options.flush_interval(Some(MAPPED_FLUSH_INTERVAL)),
+        (Window::Mapped, _) => options,
+    }
+}
+
+/// The options of a workload's log.
+pub(crate) fn options_of(workload: &Workload, extent: Extent) -> Options {
+    options(extent.segment_bytes, workload.producers as u64, workload.window, workload.acknowledge)
 }
 
 /// A log set up for one workload.
@@ -113,7 +127,7 @@ pub(crate) struct Stage<'p> {
     pub(crate) check: Check<'p>,
     extent: Extent,
     /// Last, so that handles go before what they belong to.
-    _log: Log,
+    log: Log,
 }
 
 impl<'p> Stage<'p> {
@@ -125,8 +139,20 @@ impl<'p> Stage<'p> {
         extent: Extent,
         seed: u64,
     ) -> Result<Self, LoadError> {
+        Self::open_with(&options_of(workload, extent), dir, workload, ring, extent, seed)
+    }
+
+    /// The same with options of its own.
+    pub(crate) fn open_with(
+        options: &Options,
+        dir: &Path,
+        workload: &Workload,
+        ring: &'p [&'p [u8]],
+        extent: Extent,
+        seed: u64,
+    ) -> Result<Self, LoadError> {
         // SAFETY: the directory is new and known to this process alone; nothing else writes to its files.
-        let log = unsafe { options(extent.segment_bytes, workload.producers as u64).open(dir) }?;
+        let log = unsafe { options.open(dir) }?;
         Self::within(&log, "", workload, ring, extent, seed)
     }
 
@@ -149,7 +175,7 @@ impl<'p> Stage<'p> {
         let lane = |kind| Lane { kind, feed: Feed::new(ring, workload.batch), batch: workload.batch, appended: 0 };
         let lanes = kinds(log, name, workload, &partitions, seed)?.into_iter().map(lane).collect();
         let check = Check::new(workload, ring, &partitions)?;
-        Ok(Self { lanes, partitions, check, extent, _log: log.clone() })
+        Ok(Self { lanes, partitions, check, extent, log: log.clone() })
     }
 
     /// Brings each lane's code, stack and slots into memory, unless it has appended already.
@@ -182,6 +208,21 @@ impl<'p> Stage<'p> {
     /// Rotations of all partitions so far.
     pub(crate) fn rotations(&self) -> u64 {
         self.partitions.iter().map(|partition| partition.stats().rotations).sum()
+    }
+
+    /// What the log's committer has done so far.
+    pub(crate) fn flushes(&self) -> FlushStats {
+        self.log.stats().flush
+    }
+
+    /// Waits until everything that was appended is durable.
+    pub(crate) fn wait_until_durable(&self) -> Result<(), LoadError> {
+        for partition in &self.partitions {
+            if let Some(last) = partition.end_offset().checked_sub(1) {
+                crate::closed::wait_until_durable(partition, last)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads on from where the last check stopped: everything appended since, and nothing else, must be there.

@@ -18,6 +18,23 @@ pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Writes to a file, and returns when it is on the device.
+pub(crate) fn write_durably(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &bytes[done..];
+        let part = libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() };
+        let at = libc::off_t::try_from(at + done as u64).map_err(io::Error::other)?;
+        // SAFETY: the kernel reads the slice, which outlives the call; the descriptor belongs to `file`.
+        match unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, at, libc::RWF_DSYNC) } {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written if written > 0 => done += written as usize,
+            _ => return Err(io::Error::last_os_error()),
+        }
+    }
+    Ok(())
+}
+
 /// Bytes that an ordinary user may still write to the file system of a directory.
 pub(crate) fn room(dir: &Path) -> io::Result<u64> {
     let path = CString::new(dir.as_os_str().as_bytes()).map_err(io::Error::other)?;
@@ -44,8 +61,23 @@ pub(crate) fn minor_faults() -> u64 {
 
 /// The most memory this process has held since it began, or since [`forget_peak_memory`].
 pub(crate) fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    kilobytes("/proc/self/status", "VmHWM:")
+}
+
+/// Memory that this process holds now.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+/// Bytes of all files that wait to be written back, and bytes that are being written back.
+pub(crate) fn dirty_and_writeback_bytes() -> Option<(u64, u64)> {
+    kilobytes("/proc/meminfo", "Dirty:").zip(kilobytes("/proc/meminfo", "Writeback:"))
+}
+
+/// A line of a file in which the kernel tells amounts of memory, in bytes.
+fn kilobytes(path: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -63,6 +95,8 @@ mod tests {
     fn the_system_answers() {
         assert!(room(Path::new("/")).is_ok());
         assert!(peak_memory_bytes().is_some_and(|bytes| bytes > 0));
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 0));
+        assert!(dirty_and_writeback_bytes().is_some());
         minor_faults();
     }
 }

@@ -1,15 +1,17 @@
 //! How many system calls a producer's thread makes for an append, counted in a short block of its own that is not
 //! timed: the kernel hands each call of that one thread to a signal handler first, which counts it and then makes it.
 
-use crate::closed::Site;
+use crate::closed::{Site, acknowledge};
 use crate::error::LoadError;
-use crate::lane::{Append, Work};
+use crate::lane::{Append, Outcome, Work};
 use crate::stage::{Extent, Stage};
-use crate::workload::Workload;
+use crate::workload::{Acknowledge, Workload};
 
 /// Segments are small, so that rotations are counted too.
 const SEGMENT_BYTES: u64 = 64 * 1024;
 const SEGMENTS: u64 = 8;
+/// Each of them takes as long as a flush.
+const DURABLE_CALLS: u64 = 200;
 const PRODUCERS_MAX: usize = 1_024;
 
 /// System calls per append; none where the kernel or the processor cannot count them.
@@ -18,18 +20,23 @@ pub(crate) fn per_append(workload: &Workload, site: Site<'_>) -> Option<f64> {
     let ring = one_thread.payloads.ring(one_thread.batch);
     let whole_batches = (one_thread.payloads.longest() * one_thread.batch * 16).next_power_of_two() as u64;
     let extent = Extent::of(&one_thread, SEGMENT_BYTES.max(whole_batches), SEGMENTS);
+    let calls = match one_thread.acknowledge {
+        Acknowledge::Durable => extent.calls.min(DURABLE_CALLS),
+        Acknowledge::Written | Acknowledge::Visible => extent.calls,
+    };
     let count = || -> Result<Option<u64>, LoadError> {
         let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
         let mut stage = Stage::open(&scratch.path().join("calls"), &one_thread, &ring, extent, site.seed)?;
         stage.warm_up()?;
         stage.prepare()?;
-        stage.lanes[0].work(Counted { calls: extent.calls })
+        stage.lanes[0].work(Counted { calls, acknowledge: one_thread.acknowledge })
     };
-    count().ok().flatten().map(|calls| calls as f64 / extent.calls as f64)
+    count().ok().flatten().map(|counted| counted as f64 / calls as f64)
 }
 
 struct Counted {
     calls: u64,
+    acknowledge: Acknowledge,
 }
 
 impl Work for Counted {
@@ -38,7 +45,9 @@ impl Work for Counted {
     fn on(self, lane: &mut impl Append) -> Result<Option<u64>, LoadError> {
         let (counted, appended) = dispatch::count(|| {
             for _ in 0..self.calls {
-                lane.append(false)?;
+                if let Outcome::Appended { last } = lane.append(false)? {
+                    acknowledge(lane, last, self.acknowledge)?;
+                }
             }
             Ok(())
         });

@@ -1,5 +1,7 @@
 //! A run as tables for a terminal: at most 100 columns, a unit on every number.
 
+mod durable;
+
 use std::fmt::Write as _;
 
 use crate::result::{Figure, Kind, Percentiles, RunResult};
@@ -17,8 +19,19 @@ pub fn render(result: &RunResult) -> String {
         let of = move |figure: &&Figure| figure.workload == kind && figure.pace == pace;
         result.figures.iter().filter(of).collect::<Vec<_>>()
     };
-    for (conditions, figures) in groups(figures(Kind::Append, Some("closed"))) {
+    let is_durable = |figure: &&Figure| figure.acknowledge == Some(Acknowledge::Durable);
+    let (durable, others) = figures(Kind::Append, Some("closed")).into_iter().partition(is_durable);
+    for (conditions, figures) in groups(others) {
         closed(&mut text, &conditions, &figures);
+    }
+    for (conditions, figures) in groups(durable) {
+        durable::closed(&mut text, &conditions, &figures);
+    }
+    for (conditions, figures) in groups(figures(Kind::Pipelined, Some("closed"))) {
+        durable::pipelined(&mut text, &conditions, &figures);
+    }
+    for figure in figures(Kind::Sustained, Some("closed")) {
+        durable::sustained(&mut text, figure);
     }
     for (conditions, figures) in groups(figures(Kind::Endless, Some("closed"))) {
         endless(&mut text, &conditions, &figures);
@@ -27,7 +40,10 @@ pub fn render(result: &RunResult) -> String {
         open(&mut text, &conditions, &figures);
     }
     fetch(&mut text, &figures(Kind::Fetch, None));
-    recover(&mut text, &figures(Kind::Recover, None));
+    let (cold, warm) =
+        figures(Kind::Recover, None).into_iter().partition::<Vec<_>, _>(|figure| figure.log_bytes.is_some());
+    recover(&mut text, &warm);
+    durable::reopened(&mut text, &cold);
     footer(&mut text, result);
     text
 }
@@ -151,7 +167,9 @@ fn open(text: &mut String, conditions: &str, figures: &[&Figure]) {
             ("latency", figure.latency_ns),
             ("service", figure.service_ns),
             ("send delay", figure.send_delay_ns),
+            ("at rest", figure.at_rest_ns),
             ("noise", figure.baseline_ns),
+            ("noise, I/O", figure.baseline_io_ns),
         ];
         for (number, (what, percentiles)) in rows.into_iter().enumerate() {
             let Some(percentiles) = percentiles else { continue };
@@ -164,7 +182,8 @@ fn open(text: &mut String, conditions: &str, figures: &[&Figure]) {
         &format!(
             "Append, open loop: {conditions}.\n\
              In us, from the time on the schedule to completion. Noise is the empty operation on the same\n\
-             schedule. (!) saturated: under 99 % of the schedule was reached."
+             schedule; noise, I/O the same beside as many writes and flushes of another file; at rest the\n\
+             latency while the committer does nothing. (!) saturated: under 99 % of the schedule was reached."
         ),
     );
 }
@@ -237,6 +256,9 @@ fn footer(text: &mut String, result: &RunResult) {
             let us = |ns: u64| number(ns as f64 / 1e3);
             format!("a write and its flush: {} us, p99 {} us", us(flush.p50), us(flush.p99))
         }),
+        device
+            .sequential_write_bytes_per_second
+            .map_or(String::new(), |rate| format!("a stream of writes and its flush: {} MB/s", number(rate / 1e6))),
         format!("{}, {} build, commit {commit}{dirty}", run.rustc, run.profile),
         format!(
             "clock {}: {} ns a reading; memory takes copies at {} GB/s",
@@ -296,7 +318,7 @@ impl<const N: usize> Table<N> {
         for (column, cell) in cells.enumerate() {
             let width = widths[column];
             let _ = match self.header[column] {
-                "idempotence" | "what" | "verified" => write!(line, "{cell:<width$}{gap}"),
+                "idempotence" | "what" | "verified" | "window" => write!(line, "{cell:<width$}{gap}"),
                 _ => write!(line, "{cell:>width$}{gap}"),
             };
         }
@@ -374,7 +396,9 @@ mod tests {
 
     use super::*;
     use crate::payload::Payloads;
-    use crate::result::{DeviceFacts, Flushes, HostFacts, RunFacts, SCHEMA_VERSION, SegmentsFrom};
+    use crate::result::{
+        DeviceFacts, Flushes, HostFacts, RunFacts, SCHEMA_VERSION, Second, SegmentsFrom, SustainedSecond,
+    };
     use crate::workload::{Idempotence, Pace, Workload};
 
     /// Figures wider than any real one.
@@ -414,11 +438,27 @@ mod tests {
         figure.saturated = Some(true);
         figure.bytes = Some(1 << 30);
         figure.segments = Some(1_234);
+        figure.floor_ns = Some(Flushes { p50: 101_000, p99: 12_345_000, samples: 1_000 });
+        figure.ratio_to_floor = spread(12.34);
+        figure.ratio_to_one_thread = spread(123.4);
+        figure.appends_per_sync = Some(123.4);
+        figure.device_bytes_per_second = spread(12.34e9);
+        figure.ratio_to_device = spread(0.95);
+        figure.at_rest_ns = percentiles;
+        figure.baseline_io_ns = percentiles;
         figure.seconds = Some(1.234);
         figure.seconds_min = Some(1.234);
         figure.seconds_max = Some(1.234);
         figure.sync_seconds = Some(12.34);
         figure.verify = Some("always");
+        let second = Second::Sustained(SustainedSecond {
+            second: 12_345.0,
+            bytes: 12_345_678_901,
+            durable_bytes: 12_345_678_901,
+            resident_bytes: 123 << 30,
+            dirty_bytes: 123 << 30,
+            writeback_bytes: 123 << 30,
+        });
         let of = |workload, pace| Figure { workload, pace, ..figure.clone() };
         RunResult {
             schema_version: SCHEMA_VERSION,
@@ -459,8 +499,12 @@ mod tests {
                 of(Kind::Append, Some("closed")),
                 of(Kind::Append, Some("open")),
                 of(Kind::Endless, Some("closed")),
+                Figure { acknowledge: Some(Acknowledge::Durable), ..of(Kind::Append, Some("closed")) },
+                of(Kind::Pipelined, Some("closed")),
+                Figure { per_second: Some(vec![second; 100]), ..of(Kind::Sustained, Some("closed")) },
                 of(Kind::Fetch, None),
                 of(Kind::Recover, None),
+                Figure { log_bytes: Some(123 << 30), ..of(Kind::Recover, None) },
             ],
         }
     }
@@ -471,9 +515,19 @@ mod tests {
         for line in text.lines() {
             assert!(line.len() <= WIDTH_MAX, "{} columns: {line}", line.len());
         }
-        for expected in
-            ["x limit", "schedule", "two bare threads", "Scan from memory", "since snapshot", "(!)", "~1.00"]
-        {
+        for expected in [
+            "x limit",
+            "x floor",
+            "x device",
+            "GB durable",
+            "cold",
+            "schedule",
+            "two bare threads",
+            "Scan from memory",
+            "since snapshot",
+            "(!)",
+            "~1.00",
+        ] {
             assert!(text.contains(expected), "no {expected} in\n{text}");
         }
     }

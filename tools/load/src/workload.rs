@@ -199,9 +199,6 @@ impl Workload {
         if self.idempotence == Idempotence::Session {
             within("producers of sessions", self.producers, SESSIONS_MAX)?;
         }
-        if self.acknowledge == Acknowledge::Durable || self.window == Window::Direct {
-            return Err(WorkloadError::NotYet);
-        }
         Ok(())
     }
 
@@ -225,6 +222,9 @@ impl Workload {
         }
         if self.acknowledge != Acknowledge::Written {
             label += &format!("-{}", self.acknowledge);
+        }
+        if self.window != Window::Mapped {
+            label += &format!("-{}", self.window);
         }
         if let Pace::Open { rate_per_second } = self.pace {
             label += &format!("-rate{rate_per_second:.0}");
@@ -264,8 +264,6 @@ pub enum WorkloadError {
         /// Threads asked for.
         threads: usize,
     },
-    /// Durable acknowledgement and the direct window.
-    NotYet,
 }
 
 impl fmt::Display for WorkloadError {
@@ -286,9 +284,6 @@ impl fmt::Display for WorkloadError {
                     "{producers} producers are fewer than {threads} threads: each thread drives producers of its own"
                 )
             }
-            Self::NotYet => f.write_str(
-                "durable acknowledgement and the direct window cannot be measured yet: written and visible, mapped can",
-            ),
         }
     }
 }
@@ -335,7 +330,6 @@ mod tests {
         check(Workload { pace: Pace::Open { rate_per_second: f64::NAN }, ..workload() }, "rate is NaN");
         check(Workload { idempotence: Idempotence::ById, threads: 2, ..workload() }, "fewer than 2 threads");
         check(Workload { idempotence: Idempotence::Session, producers: 5_000, ..workload() }, "limit is 4096");
-        check(Workload { acknowledge: Acknowledge::Durable, ..workload() }, "cannot be measured yet");
         assert_eq!(workload().check(), Ok(()));
     }
 
@@ -344,5 +338,7 @@ mod tests {
         let by_id = Workload { idempotence: Idempotence::ById, producers: 1024, duplicates: 0.01, ..workload() };
         assert_eq!(workload().label(), "off-100b-batch1-threads1");
         assert_eq!(by_id.label(), "by-id-100b-batch1-threads1-producers1024-duplicates10000");
+        let durable = Workload { acknowledge: Acknowledge::Durable, window: Window::Direct, ..workload() };
+        assert_eq!(durable.label(), "off-100b-batch1-threads1-durable-direct");
     }
 }
