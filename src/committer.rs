@@ -33,7 +33,7 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
     thread::{self, Thread},
@@ -93,6 +93,8 @@ pub(crate) struct Committer {
     came: Condvar,
     /// Rouses the committer's own thread, which commits for tasks and by interval.
     pub(crate) signal: Signal,
+    /// Appenders wait for the device to catch up. Set by the preparer, taken by the committer's own thread.
+    pub(crate) is_behind: AtomicBool,
     poison: OnceLock<(&'static str, io::Error)>,
     /// None where the system has no io_uring for this process.
     ring: Mutex<Option<Ring>>,
@@ -111,6 +113,7 @@ impl Committer {
             role: Mutex::default(),
             came: Condvar::new(),
             signal: Signal::default(),
+            is_behind: AtomicBool::new(false),
             poison: OnceLock::new(),
             has_ring: ring.is_some(),
             ring: Mutex::new(ring),

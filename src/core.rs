@@ -81,6 +81,23 @@ impl Core {
         }
     }
 
+    /// Whether a partition's next segment is better prepared a moment later; rouses who is waited for.
+    fn is_worth_waiting(&self, partition: &PartitionState) -> bool {
+        if self.committer.is_poisoned() || !partition.lacks_segments() {
+            return false;
+        }
+        if partition.outruns_the_device() {
+            self.committer.is_behind.store(true, Ordering::Release);
+            self.committer.signal.raise();
+            return true;
+        }
+        let awaits_spare = partition.awaits_spare();
+        if awaits_spare {
+            self.upkeep.raise();
+        }
+        awaits_spare
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
@@ -229,9 +246,14 @@ fn run_clock(core: &Core) {
 fn run_preparer(core: &Core) {
     while !core.is_stopped() {
         // One segment a partition in turn, so that a partition that asks for many does not hold up the others.
-        let mut more = false;
+        let (mut more, mut waits) = (false, false);
         for partition in core.all_partitions() {
             if partition.wants_segment.swap(false, Ordering::AcqRel) {
+                if core.is_worth_waiting(&partition) {
+                    partition.wants_segment.store(true, Ordering::Release);
+                    waits = true;
+                    continue;
+                }
                 more |= partition.prepare_one(core.clock.now_ms());
             }
             if core.is_stopped() {
@@ -239,7 +261,7 @@ fn run_preparer(core: &Core) {
             }
         }
         if !more {
-            core.preparer.wait(UPKEEP_PERIOD);
+            core.preparer.wait(if waits { TICK } else { UPKEEP_PERIOD });
         }
     }
 }
@@ -257,7 +279,7 @@ fn run_committer(core: &Core) {
         core.committer.signal.wait(pause);
         let due = interval.is_some_and(|interval| last.elapsed() >= interval)
             || bytes.is_some_and(|most| core.all_partitions().iter().any(|partition| partition.dirty_bytes() >= most));
-        if due || core.committer.tasks_wait() {
+        if due || core.committer.is_behind.swap(false, Ordering::AcqRel) || core.committer.tasks_wait() {
             core.commit_in_background();
             last = Instant::now();
         }

@@ -105,6 +105,7 @@ fn assemble(
         durable: Durable::at(durable),
         table,
         snapshots: Mutex::new(snapshots),
+        followed: Mutex::default(),
         preparation: Mutex::default(),
         prepared: Condvar::new(),
         wants_segment: AtomicBool::new(false),

@@ -292,6 +292,10 @@ impl Chain {
         Some(links.spares.swap_remove(at))
     }
 
+    pub(crate) fn has_spare(&self) -> bool {
+        !locked(&self.links).spares.is_empty()
+    }
+
     pub(crate) fn take_spares(&self) -> Vec<Spare> {
         std::mem::take(&mut locked(&self.links).spares)
     }

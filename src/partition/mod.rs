@@ -10,8 +10,10 @@
 //! | `durability.rs` | how far it is durable, and what has to be flushed for more |
 //! | `chain.rs` | the segments by number, offset and position; what is visible |
 //! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
+//! | `pressure.rs` | when it is better to wait than to make one more segment |
 //! | `replay.rs` | the producers that a stretch of frames amounts to |
 //! | `listing.rs`, `recovery.rs` | all of the above from what is on disk |
+//! | `following.rs` | the producers as of the newest sealed end, in memory between two snapshots |
 //! | `snapshots.rs` | the producers as of a sealed end, written beside the segments |
 
 pub(crate) mod append;
@@ -25,9 +27,13 @@ pub(crate) mod durability;
 pub(crate) mod fence;
 pub(crate) mod fill;
 #[cfg(not(loom))]
+mod following;
+#[cfg(not(loom))]
 mod listing;
 #[cfg(not(loom))]
 pub(crate) mod preparer;
+#[cfg(not(loom))]
+mod pressure;
 #[cfg(not(loom))]
 pub(crate) mod recovery;
 #[cfg(not(loom))]

@@ -53,13 +53,13 @@ pub(crate) fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Resul
     Ok(path)
 }
 
-/// Replays all frames of a sealed segment.
+/// Replays all frames of a sealed segment: of one in memory of its own as they stand, of a file what verifies.
 pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(), OpenError> {
     let window = segment.window().map_err(io_at("map", segment.path()))?;
     let mut unit = FIRST_UNIT;
     while unit < segment.limit() {
         match find(&window, segment.shape(), unit) {
-            Found::Frame(frame) if segment.verifies(&window, &frame) => {
+            Found::Frame(frame) if segment.is_direct() || segment.verifies(&window, &frame) => {
                 replay.apply(&frame, segment, &window);
                 unit += frame.units;
             }
@@ -118,16 +118,20 @@ impl PartitionState {
         let Some((last, seal)) = segments.last().and_then(|segment| Some((segment, segment.seal()?))) else {
             return Ok(false);
         };
-        let mut replay = match &newest {
-            None => Replay::new(self.is_internal()),
-            Some(file) => {
+        let followed = self.take_followed(since, last.number());
+        let (from, mut replay) = match (followed, &newest) {
+            (Some(followed), _) => (followed.segment, followed.replay),
+            (None, None) => (since, Replay::new(self.is_internal())),
+            (None, Some(file)) => {
                 let snapshot = read(&file.path, self.identity.log, self.number)
                     .map_err(|reason| OpenError::Corrupt { path: file.path.clone(), at: 0, reason })?;
-                Replay::from_snapshot(&snapshot, self.is_internal())
+                (since, Replay::from_snapshot(&snapshot, self.is_internal()))
             }
         };
         for segment in &segments {
-            replay_segment(&mut replay, segment)?;
+            if segment.number() > from {
+                replay_segment(&mut replay, segment)?;
+            }
             // What a snapshot stands for must not be lost in a power cut that leaves the snapshot.
             let path = segment.path();
             File::open(&path).and_then(|file| file.sync_data()).map_err(io_at("sync", path))?;

@@ -1,6 +1,6 @@
 //! What all handles of a partition share.
 
-use super::{chain::Chain, durability::Durable, slot::Slot, snapshots::SnapshotFile};
+use super::{chain::Chain, durability::Durable, following::Followed, slot::Slot, snapshots::SnapshotFile};
 use crate::{format::files::Identity, options::Options, raw::table::Table};
 use std::{
     io,
@@ -31,6 +31,8 @@ pub(crate) struct Preparation {
     pub(crate) failure: Option<io::Error>,
     /// Segments that callers wait for beyond the active one, an entry each.
     pub(crate) wishes: Vec<u32>,
+    /// How often the preparer has waited for a segment that retention gives back, since it had one.
+    pub(crate) waits_for_spare: u32,
 }
 
 /// See the head of this file.
@@ -45,6 +47,7 @@ pub(crate) struct PartitionState {
     pub(crate) durable: Durable,
     pub(crate) table: Table<Slot>,
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
+    pub(crate) followed: Mutex<Option<Followed>>,
     pub(crate) preparation: Mutex<Preparation>,
     pub(crate) prepared: Condvar,
     /// Set by whoever opens a segment, taken by the preparer: another is to be prepared.

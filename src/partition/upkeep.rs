@@ -37,6 +37,7 @@ impl PartitionState {
                 break;
             }
             self.seal(segment, SealReason::Full)?;
+            self.follow(segment);
             self.hand_over_to_file(segment);
         }
         Ok(())
@@ -79,15 +80,28 @@ impl PartitionState {
         Ok(())
     }
 
+    /// Whether retention by bytes lets go of the first segment, were it sealed.
+    pub(crate) fn drop_is_due_by_bytes(&self) -> bool {
+        match self.chain.begun().as_slice() {
+            [] => false,
+            [_, others @ ..] => !others.is_empty() && self.is_enough_without_the_first(others),
+        }
+    }
+
+    /// Whether the segments after the first hold as many bytes as are to be kept, besides the one in use.
+    fn is_enough_without_the_first(&self, others: &[Arc<Segment>]) -> bool {
+        let in_use = others.last().map_or(0, |segment| segment.bytes());
+        let bytes = others.iter().map(|segment| segment.bytes()).sum::<u64>() - in_use;
+        self.options.retention_bytes.is_some_and(|limit| bytes >= limit)
+    }
+
     fn drop_what_need_not_be_kept(&self, now_ms: u64) -> Result<(), OpenError> {
         loop {
             let begun = self.chain.begun();
             // The segment in use stays, and so does one that is not sealed.
             let [first, others @ ..] = begun.as_slice() else { return Ok(()) };
             let Some(seal) = first.seal().filter(|_| !others.is_empty()) else { return Ok(()) };
-            let in_use = begun.last().map_or(0, |segment| segment.bytes());
-            let others_bytes = others.iter().map(|segment| segment.bytes()).sum::<u64>() - in_use;
-            let by_bytes = self.options.retention_bytes.is_some_and(|limit| others_bytes >= limit);
+            let by_bytes = self.is_enough_without_the_first(others);
             let by_age = self
                 .options
                 .retention_age
@@ -126,7 +140,7 @@ impl PartitionState {
             Some(spare) => {
                 // Before the file gets another header: a power cut must not leave that header under the old name.
                 self.sync_names().map_err(io_at("sync", &self.directory))?;
-                self.chain.put_spare(spare, self.options.segments_ahead as usize).map(|spare| spare.path.clone())
+                self.chain.put_spare(spare, self.options.segments_ahead as usize + 2).map(|spare| spare.path.clone())
             }
         };
         match unused {

@@ -118,15 +118,6 @@ pub(crate) unsafe fn write_memory(
     Ok(())
 }
 
-/// Tells the system that a file's pages in its cache are not needed.
-pub(crate) fn drop_cached(file: &File) -> io::Result<()> {
-    // SAFETY: the descriptor is open while `file` is borrowed; the advice changes no byte.
-    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
-
 /// Tells the system that a mapping is touched in no order, so that it keeps no pages together.
 pub(crate) fn advise_random(start: *mut u8, bytes: usize) -> io::Result<()> {
     // SAFETY: the advice changes no byte of a mapping; a range that is not mapped is answered with an error.

@@ -84,10 +84,14 @@ impl Backing {
                 // Blocks before anything is mapped: a full disk is an error here, and never a signal at a store.
                 sys::allocate(&file, header.bytes)?;
                 if flushed {
-                    write_once(path, header)?;
-                    // The pages that the mapping gets are then its own, one by one, and not parts of larger ones that a
-                    // flush would write whole.
-                    sys::drop_cached(&file)?;
+                    // Page by page, so that the cache holds each of them on its own, and not larger ones that a flush
+                    // would write whole; and through the cache, so that none has to be read from the device again.
+                    let zeros = [0; BLOCK];
+                    for at in (BLOCK as u64..header.bytes).step_by(BLOCK) {
+                        file.write_all_at(&zeros, at)?;
+                    }
+                    file.write_all_at(&first_block(header), 0)?;
+                    file.sync_all()?;
                 } else {
                     file.write_all_at(&first_block(header), 0)?;
                 }

@@ -25,7 +25,7 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 const STREAM_BYTES: u64 = 1 << 30;
 /// What waits to be written in the mapped window is bounded by this much of each partition.
 const FLUSH_BYTES: u64 = 64 << 20;
-/// Longest time that a record stays undurable.
+/// Longest time that a record stays undurable in the mapped window.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// Appends between two looks at the clock's flag.
 const APPENDS_AT_A_TIME: u64 = 256;
@@ -48,10 +48,9 @@ impl Sustained {
             .segment_bytes(segment_bytes)
             .first_segment_bytes(segment_bytes)
             .retention_bytes(Some(self.retention_bytes))
-            .recycle(self.recycle)
-            .flush_interval(Some(FLUSH_INTERVAL));
+            .recycle(self.recycle);
         match window {
-            Window::Mapped => options.flush_bytes(Some(FLUSH_BYTES)),
+            Window::Mapped => options.flush_interval(Some(FLUSH_INTERVAL)).flush_bytes(Some(FLUSH_BYTES)),
             Window::Direct => options.window(oncelog::Window::Direct),
         }
     }
