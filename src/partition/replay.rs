@@ -58,6 +58,16 @@ impl Replay {
         self.producers.get_mut(slot)
     }
 
+    /// Whether a frame changes anything here.
+    pub(crate) fn is_told_by(&self, frame: &Frame) -> bool {
+        frame.stored.has_producer()
+            || match frame.stored.kind() {
+                Kind::Fence => true,
+                Kind::Record => self.registrations.is_some(),
+                _ => false,
+            }
+    }
+
     /// Takes one frame into account.
     #[inline]
     pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window) {

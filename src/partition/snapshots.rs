@@ -53,13 +53,15 @@ pub(crate) fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Resul
     Ok(path)
 }
 
-/// Replays all frames of a sealed segment: of one in memory of its own as they stand, of a file what verifies.
+/// Replays all frames of a sealed segment. Those that say something of a producer must verify, unless they still stand in
+/// the memory that they were appended in.
 pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(), OpenError> {
     let window = segment.window().map_err(io_at("map", segment.path()))?;
+    let is_direct = segment.is_direct();
     let mut unit = FIRST_UNIT;
     while unit < segment.limit() {
         match find(&window, segment.shape(), unit) {
-            Found::Frame(frame) if segment.is_direct() || segment.verifies(&window, &frame) => {
+            Found::Frame(frame) if is_direct || !replay.is_told_by(&frame) || segment.verifies(&window, &frame) => {
                 replay.apply(&frame, segment, &window);
                 unit += frame.units;
             }

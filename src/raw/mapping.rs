@@ -4,16 +4,22 @@ use super::{sys, window::Window};
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::{fs::File, io};
 
+const PAGE: usize = 4096;
+/// Ranges of at least this many bytes are synced faster when they are not mapped.
+const UNMAP_BYTES_MIN: usize = 128 << 10;
+
 /// Owns a segment's memory; unmapped on drop.
 pub(crate) struct Mapping {
     map: MmapRaw,
+    /// Of a file's pages, and not memory of its own.
+    is_shared: bool,
 }
 
 impl Mapping {
     /// Maps all of `file` for reading and writing.
     pub(crate) fn writable(file: &File, bytes: u64) -> io::Result<Self> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        Ok(Self { map: MmapOptions::new().len(length).map_raw(file)? })
+        Ok(Self { map: MmapOptions::new().len(length).map_raw(file)?, is_shared: true })
     }
 
     /// Memory of its own, all zero.
@@ -22,7 +28,7 @@ impl Mapping {
         let map = MmapRaw::from(MmapMut::map_anon(length)?);
         // A hint: fewer and larger pages to touch ahead of the appenders.
         let _ = sys::advise_huge(map.as_mut_ptr(), map.len());
-        Ok(Self { map })
+        Ok(Self { map, is_shared: false })
     }
 
     /// Writes the bytes in `[from, to)` to the same place of `file`; with `durably`, they are on the device on return.
@@ -62,7 +68,7 @@ impl Mapping {
     /// Maps all of `file` for reading.
     pub(crate) fn readable(file: &File, bytes: u64) -> io::Result<Self> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        Ok(Self { map: MmapOptions::new().len(length).map_raw_read_only(file)? })
+        Ok(Self { map: MmapOptions::new().len(length).map_raw_read_only(file)?, is_shared: true })
     }
 
     /// Makes every page present and writable, so that no store faults. An error where the file has no block for a page,
@@ -76,8 +82,16 @@ impl Mapping {
         sys::is_resident(self.map.as_mut_ptr(), self.map.len()).unwrap_or(false)
     }
 
-    /// Waits until the bytes in `[from, to)` are on the device.
+    /// Waits until the bytes in `[from, to)` are on the device. Nobody stores to them any more, but for those on the page
+    /// in which they end.
     pub(crate) fn sync(&self, from: usize, to: usize) -> io::Result<()> {
+        let (first, end) = (from.next_multiple_of(PAGE), to / PAGE * PAGE);
+        if self.is_shared && first + UNMAP_BYTES_MIN <= end {
+            // Else the system takes each page of the mapping back for itself before it writes it, and interrupts every
+            // processor for it. Taken off at once, they come back when they are read. A hint: it may fail.
+            // SAFETY: the mapping is a file's, whose pages keep what was stored to them.
+            let _ = unsafe { sys::unmap_pages(self.map.as_mut_ptr().wrapping_add(first), end - first) };
+        }
         self.map.flush_range(from, to - from)
     }
 

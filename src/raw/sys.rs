@@ -118,6 +118,15 @@ pub(crate) unsafe fn write_memory(
     Ok(())
 }
 
+/// Takes pages off a mapping; the next access brings them back from where they come from.
+///
+/// # Safety
+/// The range is of a shared mapping of a file: of memory of its own, the bytes would be lost.
+pub(crate) unsafe fn unmap_pages(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // SAFETY: the caller's mapping is a file's: its pages stay in the system's cache with all that was stored to them.
+    check(unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) })
+}
+
 /// Tells the system that a mapping is touched in no order, so that it keeps no pages together.
 pub(crate) fn advise_random(start: *mut u8, bytes: usize) -> io::Result<()> {
     // SAFETY: the advice changes no byte of a mapping; a range that is not mapped is answered with an error.
