@@ -80,6 +80,11 @@ pub(crate) struct Role {
 }
 
 impl Role {
+    /// Whether as many wait as the last round woke: the thread that is about to commit is one of them.
+    fn all_are_back(&self) -> bool {
+        self.waiting.len() + 1 >= self.woken
+    }
+
     /// The partitions that somebody waits for.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<PartitionState>> {
         self.waiting.iter().map(|waiting| &waiting.partition)
@@ -154,7 +159,12 @@ impl Committer {
         let ticket = role.tickets;
         let wake = Wake::Thread(thread::current());
         role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket, wake });
-        self.came.notify_one();
+        // The last one that a lingering committer waits for, and not each of them: being woken takes longer than coming.
+        let all_are_back = role.all_are_back();
+        drop(role);
+        if all_are_back {
+            self.came.notify_one();
+        }
         Some(ticket)
     }
 
@@ -214,8 +224,7 @@ impl Committer {
     pub(crate) fn linger(&self) {
         let mut role = self.role();
         let until = Instant::now() + role.last_round.min(LINGER_MAX);
-        // The thread that is about to commit is one of those who came back.
-        while role.waiting.len() + 1 < role.woken {
+        while !role.all_are_back() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;

@@ -26,13 +26,16 @@ use crate::workload::{Acknowledge, Idempotence, Workload};
 const TURNS: u64 = 8;
 /// Appends of each thread in a turn.
 const CALLS: u64 = 50;
+/// The same where there are several, who have to find together first.
+const CALLS_TOGETHER: u64 = 150;
 /// No repeat appends more than this.
 const BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// How much a turn appends, and into what.
 pub(crate) fn extent(workload: &Workload, segment_bytes: u64) -> Extent {
     let bytes_of_call = frame_bytes(workload) * (workload.threads as u64 * TURNS) as f64;
-    let calls = ((BYTES_MAX / bytes_of_call) as u64).clamp(1, CALLS);
+    let calls =
+        ((BYTES_MAX / bytes_of_call) as u64).clamp(1, if workload.threads > 1 { CALLS_TOGETHER } else { CALLS });
     // With the MARK frame that a round appends, and the rest of a block.
     let bytes = calls as f64 * (bytes_of_call + 64.0 * (workload.threads as u64 * TURNS) as f64);
     let segments = (bytes / segment_bytes as f64).ceil().max(1.0) as u64;
