@@ -15,7 +15,7 @@ use crate::{
     committer::Committer,
     error::{AppendError, DurableError, OpenError, copy},
     format::files::Identity,
-    options::Options,
+    options::{Options, Window},
     partition::{PartitionState, append::Supply},
     registry::Registry,
     segment::tail::Tail,
@@ -38,6 +38,8 @@ use std::{
 
 /// How often upkeep looks at every partition, asked or not: for what only time brings about.
 const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
+/// A round that writes this much is worth its flush: the next one need not wait for more.
+const STREAM_BYTES: u64 = 8 << 20;
 
 /// The partitions of a log.
 #[derive(Default)]
@@ -268,19 +270,28 @@ fn run_preparer(core: &Core) {
 
 fn run_committer(core: &Core) {
     let interval = core.options.interval();
-    let bytes = core.options.flush_bytes;
-    let pause = match (interval, bytes) {
+    let bytes = match core.options.window {
+        Window::Mapped => core.options.flush_bytes,
+        Window::Direct => Some(core.options.flush_bytes.unwrap_or(STREAM_BYTES)),
+    };
+    let is_much = || bytes.is_some_and(|most| core.all_partitions().iter().any(|one| one.dirty_bytes() >= most));
+    let pause = match (interval, core.options.flush_bytes) {
         (_, Some(_)) => TICK,
         (Some(interval), None) => interval,
         (None, None) => UPKEEP_PERIOD,
     };
     let mut last = Instant::now();
+    // A log that is appended to without pause is flushed without pause.
+    let mut streams = false;
     while !core.is_stopped() {
-        core.committer.signal.wait(pause);
-        let due = interval.is_some_and(|interval| last.elapsed() >= interval)
-            || bytes.is_some_and(|most| core.all_partitions().iter().any(|partition| partition.dirty_bytes() >= most));
+        if !(streams && is_much()) {
+            core.committer.signal.wait(if streams { TICK } else { pause });
+        }
+        let due = interval.is_some_and(|interval| last.elapsed() >= interval) || is_much();
         if due || core.committer.is_behind.swap(false, Ordering::AcqRel) || core.committer.tasks_wait() {
+            let before = core.committer.bytes.load(Ordering::Relaxed);
             core.commit_in_background();
+            streams = core.committer.bytes.load(Ordering::Relaxed) - before >= STREAM_BYTES;
             last = Instant::now();
         }
     }

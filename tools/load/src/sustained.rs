@@ -21,8 +21,8 @@ use crate::workload::{Window, Workload};
 
 /// Bytes of a segment unless said otherwise: as a log has them by default.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
-/// The device's own stream goes over this much at a time.
-const STREAM_BYTES: u64 = 1 << 30;
+/// The device's own stream goes over at most this much at a time.
+const STREAM_BYTES_MAX: u64 = 1 << 30;
 /// What waits to be written in the mapped window is bounded by this much of each partition.
 const FLUSH_BYTES: u64 = 64 << 20;
 /// Longest time that a record stays undurable in the mapped window.
@@ -57,7 +57,11 @@ impl Sustained {
 
     /// Bytes of files at one time, the device's own among them.
     pub(crate) fn room(self, segment_bytes: u64) -> u64 {
-        self.retention_bytes * 2 + 16 * segment_bytes + STREAM_BYTES
+        self.retention_bytes * 2 + 16 * segment_bytes + self.stream_bytes()
+    }
+
+    fn stream_bytes(self) -> u64 {
+        self.bytes.next_multiple_of(1 << 20).min(STREAM_BYTES_MAX)
     }
 }
 
@@ -70,7 +74,8 @@ pub(crate) fn measure(
     progress: &Progress,
 ) -> Result<Figure, LoadError> {
     let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
-    let stream = Stream::prepare(scratch.path(), STREAM_BYTES).map_err(LoadError::io("the device's own file"))?;
+    let stream =
+        Stream::prepare(scratch.path(), sustained.stream_bytes()).map_err(LoadError::io("the device's own file"))?;
     let device = || stream.write().map_err(LoadError::io("writing to the device"));
     let mut device_rates = vec![device()?, device()?];
     let options = sustained.options(segment_bytes, workload.window);
