@@ -34,7 +34,7 @@ fn appenders_wait_for_the_device_instead_of_filling_memory() {
 }
 
 #[test]
-fn retention_gives_segments_back_before_new_ones_are_made() {
+fn retention_gives_segments_back_in_both_windows() {
     for window in [Window::Direct, Window::Mapped] {
         let options = options(window)
             .retention_bytes(Some(4 * SEGMENT))

@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
     version,
     after_help = "Examples:\n  \
         oncelog bench --quick                    what idempotence costs, in half a minute\n  \
+        oncelog bench --bytes 20GiB              what the device takes, and what the log takes of it\n  \
         oncelog bench --payload-file app.log     the same with your own records\n  \
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n\n\

@@ -97,8 +97,8 @@ pub(crate) fn measure(workload: &Workload, reopen: Reopen, site: Site<'_>) -> Re
     if found != expected {
         return Err(VerifyError::Count { partition: 0, expected, found }.into());
     }
-    let since_snapshot = bytes_since_snapshot(&files);
-    let segments = files.iter().filter(|path| path.extension().is_some_and(|suffix| suffix == "seg")).count();
+    let segments = partition.stats().segments;
+    let since_snapshot = segments.saturating_sub(newest_snapshot(&files)) * SEGMENT_BYTES;
     let mut figure = Figure::empty(Kind::Recover);
     figure.idempotence = Some(Idempotence::Off);
     figure.payload_bytes = Some(workload.payloads.mean_bytes());
@@ -106,7 +106,7 @@ pub(crate) fn measure(workload: &Workload, reopen: Reopen, site: Site<'_>) -> Re
     figure.partitions = Some(1);
     figure.window = Some(workload.window);
     figure.repeats = Some(1);
-    figure.segments = Some(segments as u64);
+    figure.segments = Some(segments);
     figure.segment_bytes = Some(SEGMENT_BYTES);
     figure.bytes = Some(since_snapshot);
     figure.log_bytes = Some((found as f64 * frame_bytes(workload)) as u64);
@@ -132,16 +132,11 @@ fn files_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Bytes of the segments that the newest snapshot does not stand for.
-fn bytes_since_snapshot(files: &[PathBuf]) -> u64 {
-    let numbers = |suffix: &'static str| {
-        let of = move |path: &&PathBuf| path.extension().is_some_and(|found| found == suffix);
-        // The log's own partitions hold a few frames: the one that was filled has the highest numbers.
-        files.iter().filter(of).filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok())
-    };
-    let snapshot = numbers("snapshot").max();
-    let behind = numbers("seg").filter(|number| snapshot.is_none_or(|snapshot| *number > snapshot));
-    behind.count() as u64 * SEGMENT_BYTES
+/// The number of the segment at whose end the newest snapshot stands; they begin at 1.
+fn newest_snapshot(files: &[PathBuf]) -> u64 {
+    // The log's own partitions hold a few frames: the one that was filled has the highest numbers.
+    let snapshots = files.iter().filter(|path| path.extension().is_some_and(|suffix| suffix == "snapshot"));
+    snapshots.filter_map(|path| path.file_stem()?.to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
 /// Writes back what is dirty, and has the system forget the files. Says how.
@@ -157,7 +152,7 @@ fn drop_cache(files: &[PathBuf]) -> io::Result<&'static str> {
     }
     Ok(match fs::write("/proc/sys/vm/drop_caches", "3") {
         Ok(()) => "all caches of the system dropped",
-        Err(_) => "the files' own pages dropped from the cache, without root not more",
+        Err(_) => "the files' own pages dropped (not root)",
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oncelog::{Log, Options, Partition, Verify};
+use oncelog::{FetchError, Log, Options, Partition, Verify};
 
 use crate::closed::{Site, wait_until_durable};
 use crate::device::Stream;
@@ -80,7 +80,7 @@ pub(crate) fn measure(
     let mut device_rates = vec![device()?, device()?];
     let options = sustained.options(segment_bytes, workload.window);
     // SAFETY: the directory is new and known to this process alone; nothing else writes to its files.
-    let log = unsafe { options.open(&scratch.path().join("log")) }?;
+    let log = unsafe { options.open(scratch.path().join("log")) }?;
     let partition = log.partition("sustained")?;
     let extent = Extent::of(workload, segment_bytes, 1);
     let ran = run(workload, sustained, &log, &partition, extent, progress)?;
@@ -224,10 +224,21 @@ impl Watch<'_> {
 
 /// Reads what the log has kept: every record is the one that was appended at its offset, up to the last one.
 fn verify(workload: &Workload, partition: &Partition, appended: u64) -> Result<(), LoadError> {
+    let found = loop {
+        match read_all(workload, partition, partition.stats().start_offset) {
+            // Retention is still at it, behind what was appended last.
+            Err(LoadError::Fetch(FetchError::Trimmed { .. })) => {}
+            other => break other?,
+        }
+    };
+    if found == appended { Ok(()) } else { Err(VerifyError::Count { partition: 0, expected: appended, found }.into()) }
+}
+
+/// Reads from `next` on; the offset behind the last record.
+fn read_all(workload: &Workload, partition: &Partition, mut next: u64) -> Result<u64, LoadError> {
     let ring = workload.payloads.ring(1);
-    let mut reader = partition.read_from(partition.stats().start_offset)?;
+    let mut reader = partition.read_from(next)?;
     reader.set_verify(Verify::Always);
-    let mut next = partition.stats().start_offset;
     while let Some(record) = reader.next()? {
         if record.offset() != next {
             return Err(VerifyError::Order { expected: next, found: record.offset() }.into());
@@ -237,9 +248,5 @@ fn verify(workload: &Workload, partition: &Partition, appended: u64) -> Result<(
         }
         next += 1;
     }
-    if next == appended {
-        Ok(())
-    } else {
-        Err(VerifyError::Count { partition: 0, expected: appended, found: next }.into())
-    }
+    Ok(next)
 }

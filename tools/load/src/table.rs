@@ -520,7 +520,7 @@ mod tests {
             "x floor",
             "x device",
             "GB durable",
-            "cold",
+            "Reopening a large log",
             "schedule",
             "two bare threads",
             "Scan from memory",

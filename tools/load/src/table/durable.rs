@@ -25,8 +25,7 @@ pub(super) fn closed(text: &mut String, conditions: &str, figures: &[&Figure]) {
         "producers",
         "p50",
         "p99",
-        "floor p50",
-        "p99",
+        "floor",
         "x floor",
         "x off",
         "rate",
@@ -43,7 +42,6 @@ pub(super) fn closed(text: &mut String, conditions: &str, figures: &[&Figure]) {
             us(figure.latency_ns.map(|times| times.p50)),
             us(figure.latency_ns.map(|times| times.p99)),
             us(figure.floor_ns.map(|times| times.p50)),
-            us(figure.floor_ns.map(|times| times.p99)),
             ratio(figure.ratio_to_floor),
             ratio(figure.ratio_to_off),
             median(figure.appends_per_second.map(|rate| scaled(rate, 1e-3)), "k/s"),
@@ -55,9 +53,9 @@ pub(super) fn closed(text: &mut String, conditions: &str, figures: &[&Figure]) {
         text,
         &format!(
             "Append and wait until it is durable, closed loop: {conditions}.\n\
-             In us, from sending to the return of the wait. The floor is a raw direct write of the same blocks\n\
-             and its flush, by turns with it; x floor is the ratio of the medians, x 1 thr that of the\n\
-             throughputs, and \"a sync\" the appends that one flush covers."
+             In us, from sending to the return of the wait. The floor is the median of a raw direct write of the\n\
+             same blocks and its flush, by turns with it; x floor is the ratio of the medians, x 1 thr that of\n\
+             the throughputs, and \"a sync\" the appends that one flush covers."
         ),
     );
 }
@@ -90,7 +88,7 @@ pub(super) fn pipelined(text: &mut String, conditions: &str, figures: &[&Figure]
     table.write(
         text,
         &format!(
-            "Append in a pipeline, only the last is waited for: {conditions}, segments prepared ahead.\n\
+            "Append in a pipeline, only the last is waited for: {conditions}.\n\
              The device is a raw stream of direct writes and a flush at its end, by turns with it."
         ),
     );
@@ -162,7 +160,7 @@ pub(super) fn reopened(text: &mut String, figures: &[&Figure]) {
         ]);
     }
     let how = figures.first().and_then(|figure| figure.notes.first()).map_or("", String::as_str);
-    table.write(text, &format!("Reopening a large log, {how}."));
+    table.write(text, &format!("Reopening a large log.\n{how}."));
 }
 
 fn rate(bytes_per_second: Option<Spread>) -> String {
