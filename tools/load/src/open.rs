@@ -9,9 +9,12 @@
 //! No slot is skipped: what comes late because the one before was slow counts as late. The same schedule with an
 //! empty operation, measured in turn, is what the machine itself adds.
 
+mod plan;
+
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use self::plan::{PREPARED_BYTES_MAX, Plan};
 use crate::beside::{SameIo, keep_committing, while_beside};
 use crate::closed::{Again, Repeats, Site, acknowledge};
 use crate::error::LoadError;
@@ -20,19 +23,14 @@ use crate::lane::{Append, Outcome, Work};
 use crate::recorder::{Recorder, floor_of, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
-use crate::stage::{Extent, Stage, frame_bytes, options_of};
+use crate::stage::{Stage, options_of};
 use crate::timed::timed;
 use crate::workload::{Acknowledge, Pace, Window, Workload};
 
-/// Of each repeat this much goes by before anything is recorded, but not more than a fifth of it.
-const WARM_UP_SECONDS: f64 = 0.1;
 /// A repeat that takes this many times its schedule is given up: it is saturated already.
 const PATIENCE: f64 = 3.0;
 /// Under this share of the target rate a run is saturated.
 const ACHIEVED_MIN: f64 = 0.99;
-/// Segments are prepared ahead up to this much; a longer repeat takes the rest as it comes.
-const PREPARED_BYTES_MAX: u64 = 1 << 30;
-
 /// A committer that nobody waits for does nothing for so long.
 const AT_REST: Duration = Duration::from_secs(3600);
 /// Raw durable writes whose time stands beside that of durable appends.
@@ -171,44 +169,6 @@ fn follow(whole: &mut Option<Recorder>, later: Recorder) {
 
 fn is_saturated(rates: &[f64], target: f64) -> bool {
     Spread::of(rates.iter().copied()).is_some_and(|rates| rates.median < target * ACHIEVED_MIN)
-}
-
-/// The schedule of one repeat.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    rate_per_second: f64,
-    warm_up_seconds: f64,
-    recorded_seconds: f64,
-    threads: usize,
-}
-
-impl Plan {
-    fn new(workload: &Workload, rate_per_second: f64, seconds: f64) -> Self {
-        let warm_up_seconds = WARM_UP_SECONDS.min(seconds / 5.0);
-        Self { rate_per_second, warm_up_seconds, recorded_seconds: seconds, threads: workload.threads }
-    }
-
-    fn slots(&self, seconds: f64) -> u64 {
-        ((self.rate_per_second / self.threads as f64 * seconds) as u64).max(1)
-    }
-
-    /// Bytes that one repeat appends, if it keeps up.
-    fn bytes(&self, workload: &Workload) -> u64 {
-        let slots = self.slots(self.warm_up_seconds + self.recorded_seconds) * self.threads as u64;
-        (slots as f64 * (1.0 - workload.duplicates) * frame_bytes(workload)) as u64
-    }
-
-    fn extent(&self, workload: &Workload, segment_bytes: u64) -> Extent {
-        let segments = self.bytes(workload).min(PREPARED_BYTES_MAX).div_ceil(segment_bytes);
-        Extent::of(workload, segment_bytes, segments.max(1))
-    }
-
-    /// When the slot of a thread is due, in nanoseconds since the start.
-    #[inline]
-    fn due(&self, thread: usize, slot: u64) -> u64 {
-        let turn = slot as f64 * self.threads as f64 + thread as f64;
-        (turn * 1e9 / self.rate_per_second) as u64
-    }
 }
 
 struct Ran {

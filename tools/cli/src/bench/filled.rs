@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -39,10 +40,13 @@ pub(super) fn fill(dir: &Path, arguments: &Arguments, bytes: u64) -> Result<(), 
         return Err(Failure::Usage("--fill needs one --payload-bytes".to_owned()));
     };
     let [window] = arguments.window[..] else { return Err(Failure::Usage("--fill needs one --window".to_owned())) };
+    let parent = parent_id();
     oncelog_load::fill(dir, payload_bytes, window, bytes)?;
     println!("{FILLED}");
     io::stdout().flush().map_err(Failure::failed("saying that it is filled"))?;
-    loop {
-        thread::sleep(Duration::from_secs(3600));
+    // Not for longer than whoever would kill it lives.
+    while parent_id() == parent {
+        thread::sleep(Duration::from_millis(100));
     }
+    Ok(())
 }

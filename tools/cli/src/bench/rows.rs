@@ -1,0 +1,175 @@
+//! The rows that the flags of `oncelog bench` ask for.
+
+use std::sync::Arc;
+
+use oncelog_load::{
+    Acknowledge, Idempotence, LoadError, Pace, Payloads, Reopen, Row, Sustained, Window, Workload, canonical,
+};
+
+use super::{Arguments, filled};
+use crate::failure::Failure;
+
+/// The rows of the flags: the canonical ones without any, else every combination.
+pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
+    let axes = !(arguments.idempotence.is_empty()
+        && arguments.payload_bytes.is_empty()
+        && arguments.payload_file.is_none()
+        && arguments.batch.is_empty()
+        && arguments.threads.is_empty()
+        && arguments.producers.is_empty()
+        && arguments.partitions.is_empty()
+        && arguments.duplicates.is_empty()
+        && arguments.acknowledge.is_empty()
+        && arguments.window.is_empty()
+        && arguments.rate.is_empty()
+        && arguments.pace.is_none()
+        && !arguments.pipelined);
+    if let Some(bytes) = arguments.bytes {
+        return sustained(arguments, bytes);
+    }
+    if let Some(bytes) = arguments.reopen_bytes {
+        return reopened(arguments, bytes);
+    }
+    match (axes, arguments.quick) {
+        (false, false) => Ok(canonical::rows()),
+        (false, true) => Ok(canonical::quick_rows()),
+        (true, _) => combinations(arguments),
+    }
+}
+
+/// Refuses flags that a row of its own kind has no use for.
+fn without(arguments: &Arguments, flag: &str) -> Result<(), Failure> {
+    let given = [
+        ("--idempotence", arguments.idempotence.iter().any(|idempotence| *idempotence != Idempotence::Off)),
+        ("--payload-file", arguments.payload_file.is_some()),
+        ("--batch", !arguments.batch.is_empty()),
+        ("--threads", !arguments.threads.is_empty()),
+        ("--producers", !arguments.producers.is_empty()),
+        ("--partitions", !arguments.partitions.is_empty()),
+        ("--duplicates", !arguments.duplicates.is_empty()),
+        ("--acknowledge", !arguments.acknowledge.is_empty()),
+        ("--rate", !arguments.rate.is_empty()),
+        ("--loop", arguments.pace.is_some()),
+        ("--pipelined", arguments.pipelined),
+        ("--quick", arguments.quick),
+        ("--dir", arguments.dir.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((other, _)) => Err(Failure::Usage(format!("{flag} is a run of its own: leave out {other}"))),
+        None => Ok(()),
+    }
+}
+
+/// Workloads of one thread without idempotence, by payload and window.
+fn plain(arguments: &Arguments, windows: &[Window]) -> Result<Vec<Workload>, Failure> {
+    let sizes = or(&arguments.payload_bytes, &[1024]);
+    let payloads = sizes.iter().map(|bytes| fixed(*bytes)).collect::<Result<Vec<_>, _>>()?;
+    let workloads: Vec<Workload> = payloads.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
+    Ok(each(&workloads, &or(&arguments.window, windows), |workload, window| workload.window = window))
+}
+
+fn sustained(arguments: &Arguments, bytes: u64) -> Result<Vec<Row>, Failure> {
+    without(arguments, "--bytes")?;
+    let least = arguments.segment_bytes.unwrap_or(64 << 20) * 2;
+    if arguments.retention_bytes < least {
+        return Err(Failure::Usage(format!(
+            "retention bytes is {}: at least two segments, which are {least}",
+            arguments.retention_bytes
+        )));
+    }
+    let sustained = Sustained { bytes, retention_bytes: arguments.retention_bytes, recycle: !arguments.no_recycle };
+    let row = |workload| Row::Sustained(workload, sustained);
+    Ok(plain(arguments, &[Window::Direct, Window::Mapped])?.into_iter().map(row).collect())
+}
+
+fn reopened(arguments: &Arguments, bytes: u64) -> Result<Vec<Row>, Failure> {
+    without(arguments, "--reopen-bytes")?;
+    let reopen = Reopen { bytes, fill_and_kill: filled::fill_and_kill };
+    Ok(plain(arguments, &[Window::Direct])?.into_iter().map(|workload| Row::Reopen(workload, reopen)).collect())
+}
+
+fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
+    let durable = arguments.acknowledge.contains(&Acknowledge::Durable) || arguments.pipelined;
+    let threads: &[usize] = if durable && arguments.quick { &[1, 16] } else { &[1] };
+    let window = if durable { Window::Direct } else { Window::Mapped };
+    let level = if arguments.pipelined { Acknowledge::Durable } else { Acknowledge::Written };
+    let idempotences = or(&arguments.idempotence, &[Idempotence::Off, Idempotence::Session, Idempotence::ById]);
+    let mut workloads: Vec<Workload> =
+        payloads(arguments)?.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
+    workloads = each(&workloads, &or(&arguments.batch, &[1]), |workload, batch| workload.batch = batch);
+    workloads = each(&workloads, &or(&arguments.threads, threads), |workload, threads| workload.threads = threads);
+    workloads =
+        each(&workloads, &or(&arguments.partitions, &[1]), |workload, partitions| workload.partitions = partitions);
+    workloads = each(&workloads, &or(&arguments.acknowledge, &[level]), |workload, level| {
+        workload.acknowledge = level;
+    });
+    workloads = each(&workloads, &or(&arguments.window, &[window]), |workload, window| workload.window = window);
+    workloads = each(&workloads, &paces(arguments)?, |workload, pace| workload.pace = pace);
+    workloads = each(&workloads, &idempotences, |workload, idempotence| workload.idempotence = idempotence);
+    let producers: Vec<Option<usize>> = or(&arguments.producers.iter().copied().map(Some).collect::<Vec<_>>(), &[None]);
+    workloads =
+        each(&workloads, &producers, |workload, producers| workload.producers = producers.unwrap_or(workload.threads));
+    workloads = each(&workloads, &or(&arguments.duplicates, &[0.0]), |workload, share| workload.duplicates = share);
+    // Off has no producers and recognises no retry; beside the others it is measured once, as what they are compared with.
+    if idempotences.len() > 1 {
+        for workload in &mut workloads {
+            if workload.idempotence == Idempotence::Off {
+                *workload = workload.without_idempotence();
+            }
+        }
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    for workload in workloads {
+        workload.check().map_err(LoadError::from)?;
+        if arguments.pipelined && workload.acknowledge != Acknowledge::Durable {
+            return Err(Failure::Usage(format!("a pipeline ends when it is durable, not {}", workload.acknowledge)));
+        }
+        let row = if arguments.pipelined { Row::Pipelined(workload) } else { Row::Append(workload) };
+        if rows.iter().all(|other| other.label() != row.label()) {
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+fn payloads(arguments: &Arguments) -> Result<Vec<Payloads>, Failure> {
+    if let Some(path) = &arguments.payload_file {
+        return Ok(vec![Payloads::lines_of(path).map_err(LoadError::from)?]);
+    }
+    let usual: &[usize] = if arguments.quick { &[100, 1024] } else { &[100] };
+    let sizes = or(&arguments.payload_bytes, usual);
+    sizes.into_iter().map(fixed).collect()
+}
+
+fn fixed(bytes: usize) -> Result<Payloads, Failure> {
+    let limit = oncelog::format::FRAME_BYTES_MAX;
+    if bytes > limit {
+        return Err(Failure::Usage(format!("payload bytes is {bytes}: the limit is {limit}")));
+    }
+    Ok(Payloads::fixed(bytes))
+}
+
+fn paces(arguments: &Arguments) -> Result<Vec<Pace>, Failure> {
+    match (arguments.pace.as_deref(), arguments.rate.as_slice()) {
+        (Some("closed"), [rate, ..]) => Err(Failure::Usage(format!(
+            "a rate of {rate} a second is a schedule: a closed loop has none, leave out one of the two"
+        ))),
+        (Some("open"), []) => Ok(vec![Pace::Open { rate_per_second: canonical::RATE_PER_SECOND }]),
+        (_, []) => Ok(vec![Pace::Closed]),
+        (_, rates) => Ok(rates.iter().map(|rate| Pace::Open { rate_per_second: *rate }).collect()),
+    }
+}
+
+fn or<T: Clone>(given: &[T], usual: &[T]) -> Vec<T> {
+    if given.is_empty() { usual.to_vec() } else { given.to_vec() }
+}
+
+/// Every workload with every value of one more axis.
+fn each<T: Copy>(workloads: &[Workload], values: &[T], set: impl Fn(&mut Workload, T)) -> Vec<Workload> {
+    let with = |workload: &Workload, value: &T| {
+        let mut workload = workload.clone();
+        set(&mut workload, *value);
+        workload
+    };
+    workloads.iter().flat_map(|workload| values.iter().map(move |value| with(workload, value))).collect()
+}
