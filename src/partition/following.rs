@@ -1,5 +1,6 @@
 //! The producers as of the newest sealed end, kept up with the sealing: a snapshot then reads nothing back from the device
-//! that was in memory a moment ago. Only between two snapshots; where it is missing, the segments' files are read.
+//! that was in memory a moment ago. In the direct window, whose memory is gone once a segment is its file's; a mapped one
+//! is in the system's cache anyway. Only between two snapshots; where it is missing, the segments' files are read.
 
 use super::{
     replay::Replay,

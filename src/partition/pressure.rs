@@ -10,7 +10,7 @@ use super::state::{PartitionState, locked};
 /// Segments that may be undurable beyond those that stand ready: one is written while the next one is filled.
 const SEGMENTS_UNDURABLE: u64 = 2;
 /// Waits for a segment to be given back, of a millisecond each, before a new one is made all the same.
-const SPARE_WAITS_MAX: u32 = 200;
+const SPARE_WAITS_MAX: u32 = 50;
 
 impl PartitionState {
     /// Whether fewer segments stand ready than should.
@@ -27,15 +27,20 @@ impl PartitionState {
         self.options.flushes_by_itself() && !self.is_internal() && self.dirty_bytes() >= most
     }
 
-    /// Whether a used segment will be there in a moment. Says so for so long and not longer: a reader may hold it.
+    /// Whether a used segment will be there in a moment. Says so for so long and not longer, and not again before one has
+    /// come: a reader may hold them all.
     pub(crate) fn awaits_spare(&self) -> bool {
         let due = self.options.recycle
             && self.next_segment_bytes() == self.options.segment_bytes
             && !self.chain.has_spare()
             && self.drop_is_due_by_bytes();
         let mut preparation = locked(&self.preparation);
-        let waits = if due { preparation.waits_for_spare } else { SPARE_WAITS_MAX };
-        preparation.waits_for_spare = if waits < SPARE_WAITS_MAX { waits + 1 } else { 0 };
-        waits < SPARE_WAITS_MAX
+        if !due {
+            preparation.waits_for_spare = 0;
+            return false;
+        }
+        let waits = preparation.waits_for_spare < SPARE_WAITS_MAX;
+        preparation.waits_for_spare += u32::from(waits);
+        waits
     }
 }

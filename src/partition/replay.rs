@@ -4,7 +4,7 @@
 use crate::{
     format::{
         control::{CONTROL_BYTES, Fence},
-        frame::Kind,
+        frame::{Form, Kind},
         registration::RegistrationEntry,
         snapshot::{ProducerEntry, Snapshot, SnapshotHeader},
     },
@@ -58,14 +58,13 @@ impl Replay {
         self.producers.get_mut(slot)
     }
 
-    /// Whether a frame changes anything here.
+    /// Whether a frame may change anything here. One that takes no offset is a control frame, also where a flipped bit has
+    /// made a record of its kind; one that has lost its producer's flag has another length than its header says.
     pub(crate) fn is_told_by(&self, frame: &Frame) -> bool {
-        frame.stored.has_producer()
-            || match frame.stored.kind() {
-                Kind::Fence => true,
-                Kind::Record => self.registrations.is_some(),
-                _ => false,
-            }
+        let plain = frame.stored.form() == Form::Plain
+            && frame.stored.records() > 0
+            && matches!(frame.stored.kind(), Kind::Record | Kind::Batch | Kind::Void);
+        !plain || self.registrations.is_some()
     }
 
     /// Takes one frame into account.

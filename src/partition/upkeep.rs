@@ -37,7 +37,9 @@ impl PartitionState {
                 break;
             }
             self.seal(segment, SealReason::Full)?;
-            self.follow(segment);
+            if segment.is_direct() {
+                self.follow(segment);
+            }
             self.hand_over_to_file(segment);
         }
         Ok(())
