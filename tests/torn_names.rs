@@ -66,7 +66,7 @@ fn a_damaged_seal_below_a_snapshot_takes_nobody_back() {
 #[test]
 fn a_ready_segment_that_lost_its_header_ends_the_partition() {
     let (directory, log, partition) = fresh_with(&small());
-    append_many(&mut log.session("writer").expect("a session"), &partition, 0..2_500);
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..3_600);
     let before = state(&log, &partition);
     let killed = logs::killed(directory.path());
     let last = (1..).find(|number| !segment_file(killed.path(), number + 1).exists()).expect("a last segment");

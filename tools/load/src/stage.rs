@@ -345,8 +345,8 @@ mod tests {
         assert_eq!(extent.calls, (((8 << 20) - 4096) / 136) * 17);
         let half = Workload { idempotence: Idempotence::ById, duplicates: 0.5, ..plain };
         let halved = Extent::of(&half, 8 << 20, 17);
-        assert_eq!(halved.frame_bytes, 176.0);
-        assert_eq!(halved.calls, (((8 << 20) - 4096) / 176) * 34);
+        assert_eq!(halved.frame_bytes, 160.0);
+        assert_eq!(halved.calls, (((8 << 20) - 4096) / 160) * 34);
     }
 
     #[test]
