@@ -33,7 +33,7 @@ impl PartitionState {
             }
             // Memory of its own is kept until the file has all of it.
             let held_back = segment.is_direct() && self.durable.position() < segment.end_of_file();
-            if !segment.is_full() || held_back {
+            if held_back || !segment.is_full_and_indexed().map_err(io_at("map", segment.path()))? {
                 break;
             }
             self.seal(segment, SealReason::Full)?;

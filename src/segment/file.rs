@@ -255,7 +255,14 @@ impl Segment {
         let window = self.window()?;
         let mut index = locked(&self.index);
         index.extend(&window, &self.shape, self.limit());
+        self.visible.raise(index.scanned());
         Ok(floor(&index))
+    }
+
+    /// Whether every unit is part of a published frame or of padding, as `is_full`; brings the index as far in the same
+    /// pass. Another pass takes memory's time from the appenders, who have just written the next segment's frames there.
+    pub(crate) fn is_full_and_indexed(&self) -> io::Result<bool> {
+        Ok(self.seek(Index::scanned)?.units == self.shape.capacity)
     }
 
     /// Time of the latest record.

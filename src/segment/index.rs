@@ -71,6 +71,11 @@ impl Index {
         floor.map_or(Place { records: 0, units: FIRST_UNIT }, |entry| entry.place)
     }
 
+    /// How far the segment has been scanned.
+    pub(crate) const fn scanned(&self) -> Place {
+        self.scanned
+    }
+
     /// Latest time delta of what was scanned.
     pub(crate) const fn latest(&self) -> u32 {
         self.latest

@@ -117,8 +117,14 @@ impl Visible {
 
     /// The last known mark.
     pub(crate) fn known(&self) -> Place {
-        // Acquire: pairs with the Release in `walk`, so that what the mark covers may be read.
+        // Acquire: pairs with the Release in `raise`, so that what the mark covers may be read.
         Place::unpack(self.word.load(Ordering::Acquire))
+    }
+
+    /// Moves the mark to a place up to which somebody has scanned.
+    pub(crate) fn raise(&self, to: Place) {
+        // Release: carries on what the scan has acquired; pairs with the Acquire in `known`.
+        self.word.fetch_max(to.pack(), Ordering::AcqRel);
     }
 
     /// Walks on from the last known mark, moves it, and returns it.
@@ -136,8 +142,7 @@ impl Visible {
             }
         }
         if place != from {
-            // Release: carries on what this walk has acquired; pairs with the Acquire in `known`.
-            self.word.fetch_max(place.pack(), Ordering::AcqRel);
+            self.raise(place);
         }
         place
     }
