@@ -19,7 +19,7 @@ use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage, header_bytes};
 use crate::system_calls;
-use crate::timed::{Timing, settle, timed};
+use crate::timed::{Timing, timed};
 use crate::workload::{Acknowledge, Idempotence, Workload};
 
 /// With more producers than this, registering them takes longer than a block: one log serves all repeats.
@@ -117,7 +117,6 @@ pub(crate) fn measure(
         // Forth and back by turns, so that what slows down over a repeat does not always hit the same block.
         let order = if done % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
         for which in order {
-            settle();
             match which {
                 0 => blocks.limit.push(limit.block(&ring, workload, extent)?),
                 1 => {

@@ -7,7 +7,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 /// Allocates blocks for a file and sets its length.
 pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
@@ -48,16 +47,6 @@ pub(crate) fn room(dir: &Path) -> io::Result<u64> {
     // SAFETY: the call succeeded, so it filled the structure.
     let stat = unsafe { stat.assume_init() };
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// Processor time that the whole process has used so far.
-pub(crate) fn process_time() -> Duration {
-    let mut time = MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: `time` is large enough and outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, time.as_mut_ptr()) };
-    // SAFETY: all zeroes is a valid `timespec`, whether or not the call filled it.
-    let time = unsafe { time.assume_init() };
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Page faults of the calling thread that needed no I/O.

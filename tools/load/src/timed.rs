@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::LoadError;
 use crate::sys;
@@ -46,19 +46,6 @@ pub(crate) fn timed<L: Send, R: Send>(
     let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
     let minor_faults = ended.iter().map(|(.., faults, _)| faults).sum();
     Ok((Timing { seconds, minor_faults }, ended.into_iter().map(|(.., result)| result).collect()))
-}
-
-/// Waits until the process does nothing in the background, so that a block is not timed beside what the one before has
-/// left to do: logs seal, index and drop segments behind their appenders. At most half a second.
-pub(crate) fn settle() {
-    const STEP: Duration = Duration::from_millis(5);
-    for _ in 0..100 {
-        let before = sys::process_time();
-        thread::sleep(STEP);
-        if sys::process_time() - before < STEP / 10 {
-            return;
-        }
-    }
 }
 
 /// Holds every thread until the last has come. Spinning, since waking a sleeper takes longer than a short block.
