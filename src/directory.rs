@@ -14,13 +14,13 @@ use std::{
     path::Path,
 };
 
-const LOCK_FILE: &str = "LOCK";
-const LOG_FILE: &str = "log";
-const PARTITION_FILE: &str = "partition";
+pub(crate) const LOCK_FILE: &str = "LOCK";
+pub(crate) const LOG_FILE: &str = "log";
+pub(crate) const PARTITION_FILE: &str = "partition";
 /// Where a log keeps its partitions, a directory each.
 pub(crate) const PARTITIONS: &str = "partitions";
 
-fn read_identity(path: &Path) -> Result<Identity, OpenError> {
+pub(crate) fn read_identity(path: &Path) -> Result<Identity, OpenError> {
     let bytes = fs::read(path).map_err(io_at("read", path))?;
     let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
     Identity::decode(&bytes).map_err(|fault| match fault {

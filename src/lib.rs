@@ -10,6 +10,8 @@ mod answer;
 #[cfg(not(loom))]
 mod appender;
 #[cfg(not(loom))]
+mod audit;
+#[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
 mod commit;
@@ -37,6 +39,8 @@ mod producers;
 #[allow(unsafe_code)]
 mod raw;
 #[cfg(not(loom))]
+mod read_only;
+#[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]
 mod registry;
@@ -50,6 +54,8 @@ mod signal;
 mod slice;
 #[cfg(not(loom))]
 mod stats;
+#[cfg(not(loom))]
+mod stored;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -62,13 +68,16 @@ pub use crate::ids::{Mode, Offsets, ProducerId, Stamp};
 pub use crate::{
     answer::Answer,
     appender::Appender,
+    audit::{Audit, Finding, PartitionAudit, Progress, Verdict},
     committer::FlushKind,
     error::{AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError},
     log::{Log, Partition},
     options::{Options, Window},
+    read_only::{ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
     reader::{Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     session::{LastAppend, Session},
     slice::Slice,
     stats::{FlushStats, LogStats, PartitionStats},
+    stored::outlook::Dropped,
 };

@@ -83,8 +83,7 @@ impl SegmentHeader {
 
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, HeaderFault> {
         let words: [u64; HEADER_WORDS] = std::array::from_fn(|index| word(bytes, index * 8));
-        let [magic, version, log_low, log_high, partition, number, length, base_position, tag, salt, prepared_ms] =
-            words;
+        let [magic, version, _, _, _, _, length, _, tag, ..] = words;
         if magic != MAGIC {
             return Err(HeaderFault::Magic(magic));
         }
@@ -100,16 +99,16 @@ impl SegmentHeader {
         if tag == 0 || tag >> TAG_BITS != 0 {
             return Err(HeaderFault::Value("tag", tag));
         }
-        Ok(Self {
-            log: u128::from(log_low) | u128::from(log_high) << 64,
-            partition: partition as u32,
-            number,
-            bytes: length,
-            base_position,
-            tag,
-            salt,
-            prepared_ms,
-        })
+        Ok(Self::as_it_stands(bytes))
+    }
+
+    /// What the bytes say, whether they are right or not. For frames to be found whose header is damaged elsewhere: a frame
+    /// whose checksum agrees proves tag, salt and position, and nothing else here.
+    pub(crate) fn as_it_stands(bytes: &[u8; HEADER_BYTES]) -> Self {
+        let words: [u64; HEADER_WORDS] = std::array::from_fn(|index| word(bytes, index * 8));
+        let [_, _, log_low, log_high, partition, number, bytes, base_position, tag, salt, prepared_ms] = words;
+        let log = u128::from(log_low) | u128::from(log_high) << 64;
+        Self { log, partition: partition as u32, number, bytes, base_position, tag, salt, prepared_ms }
     }
 }
 
@@ -183,6 +182,14 @@ impl Seal {
             .into_iter()
             .filter_map(|at| Self::decode(&block[at..at + SEAL_BYTES], header))
             .max_by_key(|seal| seal.generation)
+    }
+
+    /// Whether a slot holds something that is no seal: a seal that is torn or damaged.
+    pub(crate) fn is_damaged(block: &[u8; SEGMENT_HEADER_BYTES], header: &SegmentHeader) -> bool {
+        SEAL_AT.into_iter().any(|at| {
+            let slot = &block[at..at + SEAL_BYTES];
+            slot.iter().any(|byte| *byte != 0) && Self::decode(slot, header).is_none()
+        })
     }
 
     /// The slot that a seal of this generation is written to: not the one that holds the seal before it.

@@ -56,43 +56,80 @@ pub(super) fn list(directory: &Path) -> Result<Listing, OpenError> {
     Ok(listing)
 }
 
-/// Reads a segment's first block.
-fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Segment, OpenError> {
-    let file = File::open(path).map_err(io_at("open", path))?;
-    let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
-    let length = file.metadata().map_err(io_at("examine", path))?.len();
-    let mut block = [0; SEGMENT_HEADER_BYTES];
-    if length < block.len() as u64 {
-        return Err(foreign(format!("it has {length} bytes, and a segment has at least {}", block.len())));
-    }
-    file.read_exact_at(&mut block, 0).map_err(io_at("read", path))?;
-    let (bytes, _) = block.split_first_chunk::<HEADER_BYTES>().unwrap_or((&[0; HEADER_BYTES], &[]));
-    let header = SegmentHeader::decode(bytes).map_err(|fault| match fault {
-        HeaderFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}, and not as a segment does")),
-        HeaderFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
-        HeaderFault::Checksum => OpenError::Corrupt {
-            path: path.to_owned(),
-            at: 0,
-            reason: "the header's checksum does not agree".to_owned(),
-        },
-        HeaderFault::Value(name, value) => {
-            OpenError::Corrupt { path: path.to_owned(), at: 0, reason: format!("the header says {name} {value}") }
+/// A segment's first block, and the length of its file.
+pub(crate) struct FirstBlock {
+    pub(crate) block: [u8; SEGMENT_HEADER_BYTES],
+    pub(crate) length: u64,
+}
+
+impl FirstBlock {
+    /// Reads it from the file at `path`, and hands out the file too.
+    pub(crate) fn read(path: &Path) -> Result<(File, Self), OpenError> {
+        let file = File::open(path).map_err(io_at("open", path))?;
+        let length = file.metadata().map_err(io_at("examine", path))?.len();
+        let mut block = [0; SEGMENT_HEADER_BYTES];
+        if length < block.len() as u64 {
+            return Err(OpenError::Foreign {
+                path: path.to_owned(),
+                reason: format!("it has {length} bytes, and a segment has at least {}", block.len()),
+            });
         }
-    })?;
-    if (header.log, header.partition) != (identity.log, partition) {
-        return Err(foreign("it is of another log or partition".to_owned()));
+        file.read_exact_at(&mut block, 0).map_err(io_at("read", path))?;
+        Ok((file, Self { block, length }))
     }
-    if (header.number, header.bytes) != (number, length) {
-        return Err(OpenError::Corrupt {
-            path: path.to_owned(),
-            at: 0,
-            reason: format!(
-                "the header says segment {} of {} bytes, the file is segment {number} of {length} bytes",
-                header.number, header.bytes
-            ),
-        });
+
+    /// What the header says, whatever the file is called and however long it is.
+    pub(crate) fn header(&self) -> Result<SegmentHeader, HeaderFault> {
+        let (bytes, _) = self.block.split_first_chunk::<HEADER_BYTES>().unwrap_or((&[0; HEADER_BYTES], &[]));
+        SegmentHeader::decode(bytes)
     }
-    Ok(match Seal::newest(&block, &header) {
+
+    /// The header, if the file at `path` is that segment of that partition, whole.
+    pub(crate) fn check(
+        &self,
+        number: u64,
+        path: &Path,
+        identity: &Identity,
+        partition: u32,
+    ) -> Result<SegmentHeader, OpenError> {
+        let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
+        let corrupt = |reason: String| OpenError::Corrupt { path: path.to_owned(), at: 0, reason };
+        let header = self.header().map_err(|fault| match fault {
+            HeaderFault::Magic(magic) => foreign(format!("it begins with {magic:#018x}, and not as a segment does")),
+            HeaderFault::Version(found) => OpenError::Version { path: path.to_owned(), found, known: VERSION },
+            HeaderFault::Checksum => corrupt("the header's checksum does not agree".to_owned()),
+            HeaderFault::Value(name, value) => corrupt(format!("the header says {name} {value}")),
+        })?;
+        if (header.log, header.partition) != (identity.log, partition) {
+            return Err(foreign("it is of another log or partition".to_owned()));
+        }
+        if (header.number, header.bytes) != (number, self.length) {
+            return Err(corrupt(format!(
+                "the header says segment {} of {} bytes, the file is segment {number} of {} bytes",
+                header.number, header.bytes, self.length
+            )));
+        }
+        Ok(header)
+    }
+}
+
+/// Whether a file is what a name leaves that reached the device before its header: nothing, or the header of an earlier
+/// use of the file.
+pub(crate) fn is_headless(path: &Path, number: u64, identity: &Identity, partition: u32) -> bool {
+    let mut bytes = [0; HEADER_BYTES];
+    let Ok(file) = File::open(path) else { return false };
+    // A name may also come before the length that the file was given.
+    let is_empty = file.metadata().is_ok_and(|file| file.len() == 0);
+    let read = is_empty || file.read_exact_at(&mut bytes, 0).is_ok();
+    let earlier_use = SegmentHeader::decode(&bytes)
+        .is_ok_and(|header| (header.log, header.partition) == (identity.log, partition) && header.number < number);
+    read && (bytes == [0; HEADER_BYTES] || earlier_use)
+}
+
+fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Segment, OpenError> {
+    let (_, first) = FirstBlock::read(path)?;
+    let header = first.check(number, path, identity, partition)?;
+    Ok(match Seal::newest(&first.block, &header) {
         Some(seal) => Segment::sealed(path.to_owned(), header, seal),
         None => Segment::unsealed(path.to_owned(), header),
     })
@@ -123,14 +160,7 @@ fn open_named(number: u64, path: &Path, identity: &Identity, partition: u32) -> 
         Err(refused @ (OpenError::Foreign { .. } | OpenError::Corrupt { .. })) => refused,
         Err(other) => return Err(other),
     };
-    let mut bytes = [0; HEADER_BYTES];
-    let file = File::open(path).map_err(io_at("open", path))?;
-    // A name may also come before the length that the file was given.
-    let is_empty = file.metadata().map_err(io_at("examine", path))?.len() == 0;
-    let read = is_empty || file.read_exact_at(&mut bytes, 0).is_ok();
-    let earlier_use = SegmentHeader::decode(&bytes)
-        .is_ok_and(|header| (header.log, header.partition) == (identity.log, partition) && header.number < number);
-    if read && (bytes == [0; HEADER_BYTES] || earlier_use) { Ok(Opened::Headless(refused)) } else { Err(refused) }
+    if is_headless(path, number, identity, partition) { Ok(Opened::Headless(refused)) } else { Err(refused) }
 }
 
 /// The segments that were begun, in order, without those that stand ready, which are removed; and the first name behind

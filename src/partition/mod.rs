@@ -29,7 +29,7 @@ pub(crate) mod fill;
 #[cfg(not(loom))]
 mod following;
 #[cfg(not(loom))]
-mod listing;
+pub(crate) mod listing;
 #[cfg(not(loom))]
 pub(crate) mod preparer;
 #[cfg(not(loom))]

@@ -4,7 +4,7 @@
 use crate::{
     format::{
         control::{CONTROL_BYTES, Fence},
-        frame::{Form, Kind},
+        frame::{Form, Kind, Producer},
         registration::RegistrationEntry,
         snapshot::{ProducerEntry, Snapshot, SnapshotHeader},
     },
@@ -17,7 +17,19 @@ use std::collections::BTreeMap;
 /// Slots that a frame can name; one beyond is not of this engine's making.
 const SLOTS_MAX: u32 = 1 << 28;
 
+/// What a replay takes of a frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken<'a> {
+    pub(crate) position: u64,
+    pub(crate) at_ms: u64,
+    pub(crate) kind: Kind,
+    pub(crate) records: u32,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) body: &'a [u8],
+}
+
 /// Producers as of some place in the log.
+#[derive(Clone)]
 pub(crate) struct Replay {
     /// By slot.
     producers: Vec<Option<ProducerEntry>>,
@@ -70,30 +82,48 @@ impl Replay {
     /// Takes one frame into account.
     #[inline]
     pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window) {
-        let position = frame.position(segment.shape());
-        if let Some(producer) = frame.producer(window, segment.shape()) {
+        self.take(&Taken {
+            position: frame.position(segment.shape()),
+            at_ms: segment.shape().prepared_ms + u64::from(frame.stored.time_delta()),
+            kind: frame.stored.kind(),
+            records: frame.stored.records(),
+            producer: frame.producer(window, segment.shape()),
+            body: segment.body(window, frame),
+        });
+    }
+
+    /// Takes one frame into account, wherever it was read.
+    #[inline]
+    pub(crate) fn take(&mut self, frame: &Taken<'_>) {
+        if let Some(producer) = frame.producer {
             let progress = Progress {
-                expected: producer.first_sequence.saturating_add(u64::from(frame.stored.records())),
-                last_position: position,
-                last_ms: segment.shape().prepared_ms + u64::from(frame.stored.time_delta()),
+                expected: producer.first_sequence.saturating_add(u64::from(frame.records)),
+                last_position: frame.position,
+                last_ms: frame.at_ms,
             };
             self.put(ProducerEntry { id: producer.id, epoch: producer.epoch, progress });
             return;
         }
-        let body = segment.body(window, frame);
-        match frame.stored.kind() {
+        match frame.kind {
             Kind::Fence => {
-                if let Some(words) = control_words(body) {
+                if let Some(words) = control_words(frame.body) {
                     self.fence(Fence::from_words(words));
                 }
             }
             Kind::Record if self.registrations.is_some() => {
-                if let (Some(kept), Some((entry, _))) = (&mut self.registrations, RegistrationEntry::decode(body)) {
+                if let (Some(kept), Some((entry, _))) = (&mut self.registrations, RegistrationEntry::decode(frame.body))
+                {
                     kept.insert(entry.id.slot(), entry);
                 }
             }
             _ => {}
         }
+    }
+
+    /// The producer in a slot, if one has appended.
+    #[inline]
+    pub(crate) fn producer_in(&self, slot: u32) -> Option<&ProducerEntry> {
+        self.producers.get(slot as usize)?.as_ref()
     }
 
     fn fence(&mut self, fence: Fence) {
@@ -107,6 +137,11 @@ impl Replay {
             }
             _ => *place = Some(ProducerEntry { id: fence.producer, epoch: fence.epoch, progress: Progress::default() }),
         }
+    }
+
+    /// One more than the highest slot that a producer was seen in.
+    pub(crate) fn slots(&self) -> u32 {
+        self.producers.len() as u32
     }
 
     /// Producers, ascending by slot.

@@ -363,7 +363,6 @@ impl Segment {
         if !sys::try_lock_exclusive(&file).ok()? {
             return None;
         }
-        sys::unlock(&file).ok()?;
         let mapping = if self.tail.is_some() {
             let mapping = self.backing.into_inner().and_then(Backing::into_mapping)?;
             // Pages that the system has taken back would be read from the device before they are overwritten, which costs
@@ -376,6 +375,8 @@ impl Segment {
         (mapping.is_some() || direct).then_some(())?;
         let spare = path.with_extension(SPARE);
         fs::rename(&path, &spare).ok()?;
+        // Only now: whoever takes its lock and then still finds the segment under its name has it before this did.
+        sys::unlock(&file).ok()?;
         Some(Spare { path: spare, bytes: self.header.bytes, mapping })
     }
 }

@@ -16,9 +16,9 @@ const LAYERS: &[&[&str]] = &[
     &["segment"],
     &["partition"],
     &["clock", "wake", "slice", "registry", "directory", "committer"],
-    &["core"],
+    &["core", "stored"],
     &["producers", "commit"],
-    &["log"],
+    &["log", "read_only", "audit"],
     &["appender", "reader", "stats", "durable"],
     &["session"],
 ];

@@ -4,6 +4,7 @@ mod bench;
 mod crash;
 mod failure;
 mod producers;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -19,7 +20,8 @@ use clap::{Parser, Subcommand};
         oncelog bench --bytes 20GiB              what the device takes, and what the log takes of it\n  \
         oncelog bench --payload-file app.log     the same with your own records\n  \
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
-        oncelog producers list DIR               who appended to a log, idle ones first\n\n\
+        oncelog producers list DIR               who appended to a log, idle ones first\n  \
+        oncelog verify DIR                       replay a log and compare it with itself\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
 )]
 struct Arguments {
@@ -44,18 +46,21 @@ enum Command {
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
+    /// Replay a log and compare it with its seals, snapshots and tables, without changing it.
+    Verify(verify::Arguments),
 }
 
 #[allow(clippy::print_stderr, reason = "the one place that reports failures")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Crash(command) => crash::run(command),
-        Command::Producers(command) => producers::run(command),
+        Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Crash(command) => crash::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             eprintln!("oncelog: {failure}");
             failure.status()

@@ -1,0 +1,394 @@
+//! The records of a partition, in order, read beside whoever writes them.
+
+use super::ReadOnlyPartition;
+use crate::{
+    error::{FetchError, OpenError},
+    format::{
+        RECORD_LENGTH_BYTES,
+        frame::{Kind, Producer, Stored},
+    },
+    ids::Stamp,
+    segment::tail::FIRST_UNIT,
+    stored::{
+        files::{LogFiles, PartitionFiles, StoredSegment},
+        frames::{Frames, Item},
+    },
+};
+use std::{io, path::PathBuf, sync::Arc};
+
+/// How often a frame that does not hold is read again before it counts as broken.
+const LOOKS: u32 = 20;
+
+/// Reads the records of one partition in order, also those that a writer appends meanwhile.
+///
+/// Every frame's checksum is compared. In the mapped window it sees what is visible to the writer's own readers; in the
+/// direct window, what the committer has written.
+pub struct ReadOnlyReader {
+    files: Arc<PartitionFiles>,
+    /// Opening for writing would refuse: what does not hold is damage, and not the end.
+    refused: bool,
+    place: Option<Place>,
+    next_offset: u64,
+    batch: Option<Batch>,
+}
+
+struct Place {
+    segment: StoredSegment,
+    frames: Frames,
+    base_offset: u64,
+    unit: usize,
+}
+
+/// A batch that is being read.
+#[derive(Clone, Copy)]
+struct Batch {
+    unit: usize,
+    stored: Stored,
+    producer: Option<Producer>,
+    at: usize,
+    index: u32,
+}
+
+/// A record as it is stored, copied from its file.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredRecord<'a> {
+    offset: u64,
+    timestamp_ms: u64,
+    producer: Option<Stamp>,
+    position: u64,
+    payload: &'a [u8],
+}
+
+impl<'a> StoredRecord<'a> {
+    /// The record's number in its partition.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The bytes that were appended.
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// When the record was appended, in milliseconds since the Unix epoch by the engine's clock.
+    #[must_use]
+    pub const fn timestamp_ms(&self) -> u64 {
+        self.timestamp_ms
+    }
+
+    /// Who appended the record, and with which sequence; none for a plain append.
+    #[must_use]
+    pub const fn producer(&self) -> Option<Stamp> {
+        self.producer
+    }
+
+    /// Position of the frame that holds the record.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+}
+
+/// What the reader stands at.
+enum Step {
+    /// A frame with records.
+    Frame { unit: usize, stored: Stored, producer: Option<Producer> },
+    /// Passed over.
+    Again,
+    /// Nothing there yet.
+    End,
+}
+
+impl ReadOnlyPartition {
+    /// A reader whose first record is the one at `offset`, or the next behind it where offsets were given up.
+    ///
+    /// # Errors
+    /// [`FetchError::OutOfRange`] for an offset that was not kept when the log was opened, [`FetchError::Io`] for what the
+    /// system refuses.
+    pub fn read_from(&self, offset: u64) -> Result<ReadOnlyReader, FetchError> {
+        let (start, end) = (self.start_offset(), self.end_offset());
+        if offset < start || (offset > end && !self.is_refused()) {
+            return Err(FetchError::OutOfRange { offset, start, end });
+        }
+        let mut reader = ReadOnlyReader {
+            files: Arc::clone(&self.files),
+            refused: self.is_refused(),
+            place: None,
+            next_offset: start,
+            batch: None,
+        };
+        // The last segment that begins at or before the offset; segments without a record share theirs with the next.
+        let kept = &self.outlook.kept;
+        let after = kept.partition_point(|kept| kept.base_offset <= offset);
+        let base = after.checked_sub(1).and_then(|at| kept.get(at)).map(|kept| kept.base_offset);
+        if let Some(kept) = kept.iter().find(|kept| Some(kept.base_offset) == base) {
+            reader.enter(kept.segment.clone(), kept.base_offset)?;
+            reader.next_offset = kept.base_offset;
+        }
+        while reader.next_offset < offset {
+            let before = reader.next_offset;
+            match reader.step()? {
+                Step::Frame { stored, .. } if before + u64::from(stored.records()) <= offset => {
+                    reader.pass(&stored);
+                }
+                Step::Frame { unit, stored, producer } => {
+                    reader.begin(unit, stored, producer);
+                    while reader.next_offset < offset && reader.record()?.is_some() {}
+                }
+                Step::Again => {}
+                Step::End => break,
+            }
+        }
+        Ok(reader)
+    }
+}
+
+impl ReadOnlyReader {
+    /// Offset that the next record has, or is behind.
+    #[must_use]
+    pub const fn next_offset(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// The next record, or none if there is none yet: asked again later, there may be.
+    ///
+    /// # Errors
+    /// [`FetchError::Trimmed`] if the writer's retention overtook this reader, [`FetchError::Corrupt`] for damage: the
+    /// reader stays before it, and [`ReadOnlyReader::skip_damage`] goes beyond.
+    #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader, which no iterator's item can")]
+    pub fn next(&mut self) -> Result<Option<StoredRecord<'_>>, FetchError> {
+        while self.batch.is_none_or(|batch| batch.index >= batch.stored.records()) {
+            self.batch = None;
+            match self.step()? {
+                Step::Frame { unit, stored, producer } => self.begin(unit, stored, producer),
+                Step::Again => {}
+                Step::End => return Ok(None),
+            }
+        }
+        self.record()
+    }
+
+    /// Moves behind damage, to the next frame that holds in this segment or a later one. Returns the offset that comes next
+    /// then; none if nothing holds behind it, and the reader stays.
+    ///
+    /// # Errors
+    /// [`FetchError::Io`] for what the system refuses.
+    pub fn skip_damage(&mut self) -> Result<Option<u64>, FetchError> {
+        self.batch = None;
+        if let Some(place) = &mut self.place {
+            let records = self.next_offset.saturating_sub(place.base_offset);
+            let (from, limit) = (place.unit + 1, place.segment.limit());
+            if let Some(unit) = place.frames.next_frame(from, limit, records)
+                && let Item::Frame(frame) = place.frames.at(unit)
+            {
+                self.next_offset = place.base_offset + u64::from(frame.stored.offset_delta());
+                place.unit = unit;
+                return Ok(Some(self.next_offset));
+            }
+        }
+        let number = self.place.as_ref().map_or(0, |place| place.segment.number);
+        let named = self.files.used.iter().chain(&self.files.ready);
+        let mut behind: Vec<StoredSegment> =
+            named.filter(|named| named.number > number).filter_map(|named| named.segment.clone()).collect();
+        behind.sort_by_key(|segment| segment.number);
+        for segment in behind {
+            let path = segment.path.clone();
+            let frames = Frames::open(&segment).map_err(|source| FetchError::Io { path, source })?;
+            let Some(mut frames) = frames else { continue };
+            let start = frames.start().map(|start| start.base_offset);
+            let Some(base_offset) = start.or_else(|| segment.seal.map(|seal| seal.base_offset)) else { continue };
+            let Some(unit) = frames.next_frame(FIRST_UNIT, segment.limit(), 0) else { continue };
+            let Item::Frame(frame) = frames.at(unit) else { continue };
+            self.next_offset = base_offset + u64::from(frame.stored.offset_delta());
+            self.place = Some(Place { segment, frames, base_offset, unit });
+            return Ok(Some(self.next_offset));
+        }
+        Ok(None)
+    }
+
+    fn begin(&mut self, unit: usize, stored: Stored, producer: Option<Producer>) {
+        self.pass(&stored);
+        // Offsets come one by one as the records do.
+        self.next_offset -= u64::from(stored.records());
+        self.batch = Some(Batch { unit, stored, producer, at: 0, index: 0 });
+    }
+
+    /// Moves behind a frame.
+    fn pass(&mut self, stored: &Stored) {
+        if let Some(place) = &mut self.place {
+            place.unit += crate::format::frame::units_of(stored.body_bytes() as usize, stored.form());
+        }
+        self.next_offset += u64::from(stored.records());
+    }
+
+    /// The next record of the frame at hand.
+    fn record(&mut self) -> Result<Option<StoredRecord<'_>>, FetchError> {
+        let (Some(place), Some(batch)) = (&mut self.place, &mut self.batch) else { return Ok(None) };
+        let Batch { unit, stored, producer, at, index } = *batch;
+        let offset = place.base_offset + u64::from(stored.offset_delta()) + u64::from(index);
+        let shape = *place.frames.shape();
+        let body = place.frames.body(unit, &stored);
+        let payload = match stored.kind() {
+            Kind::Batch => body.get(at..).and_then(|rest| {
+                let (length, rest) = rest.split_first_chunk::<RECORD_LENGTH_BYTES>()?;
+                rest.get(..u32::from_le_bytes(*length) as usize)
+            }),
+            _ => Some(body),
+        };
+        let Some(payload) = payload else {
+            let reason = "a batch holds fewer records than it says";
+            return Err(FetchError::Corrupt { path: place.segment.path.clone(), at: unit as u64 * 8, offset, reason });
+        };
+        batch.at += RECORD_LENGTH_BYTES + payload.len();
+        batch.index += 1;
+        self.next_offset = offset + 1;
+        Ok(Some(StoredRecord {
+            offset,
+            timestamp_ms: shape.prepared_ms + u64::from(stored.time_delta()),
+            producer: producer.map(|producer| Stamp {
+                producer: producer.id,
+                epoch: producer.epoch,
+                sequence: producer.first_sequence + u64::from(index),
+            }),
+            position: shape.position(unit),
+            payload,
+        }))
+    }
+
+    fn enter(&mut self, segment: StoredSegment, base_offset: u64) -> Result<(), FetchError> {
+        let opened = Frames::open(&segment);
+        let path = segment.path.clone();
+        match opened.map_err(|source| FetchError::Io { path, source })? {
+            Some(frames) => {
+                self.place = Some(Place { segment, frames, base_offset, unit: FIRST_UNIT });
+                Ok(())
+            }
+            None => Err(self.trimmed()?),
+        }
+    }
+
+    /// Lists the partition's files again.
+    fn list(&mut self) -> Result<(), FetchError> {
+        let io = |error: OpenError| match error {
+            OpenError::Io { path, source, .. } => FetchError::Io { path, source },
+            other => FetchError::Io { path: PathBuf::new(), source: io::Error::other(other.to_string()) },
+        };
+        let log = LogFiles {
+            directory: self.files.directory.join("../..").components().collect(),
+            identity: self.files.identity,
+            partitions: Vec::new(),
+            faults: Vec::new(),
+            strangers: Vec::new(),
+        };
+        let files = PartitionFiles::list(&log, self.files.number, &self.files.name).map_err(io)?;
+        self.files = Arc::new(files);
+        Ok(())
+    }
+
+    fn trimmed(&mut self) -> Result<FetchError, FetchError> {
+        self.list()?;
+        let first = self.files.used.iter().find_map(|named| named.segment.as_ref()).cloned();
+        let start = match first {
+            Some(first) => base_offset_of(&first)?.unwrap_or(self.next_offset),
+            None => self.next_offset,
+        };
+        Ok(FetchError::Trimmed { offset: self.next_offset, start })
+    }
+
+    /// Looks at what comes next and moves over all that is no frame with records.
+    fn step(&mut self) -> Result<Step, FetchError> {
+        let mut looks = LOOKS;
+        loop {
+            let Some(place) = &mut self.place else {
+                return if self.next_segment()? { Ok(Step::Again) } else { Ok(Step::End) };
+            };
+            if place.unit >= place.segment.limit() {
+                return if self.next_segment()? { Ok(Step::Again) } else { Ok(Step::End) };
+            }
+            let reason = match place.frames.at(place.unit) {
+                Item::Frame(frame) => {
+                    let offset = place.base_offset + u64::from(frame.stored.offset_delta());
+                    let (unit, stored, producer) = (frame.unit, frame.stored, frame.producer);
+                    if stored.records() > 0 && offset != self.next_offset {
+                        "records are missing before this frame"
+                    } else if matches!(stored.kind(), Kind::Record | Kind::Batch) {
+                        return Ok(Step::Frame { unit, stored, producer });
+                    } else {
+                        self.pass(&stored);
+                        return Ok(Step::Again);
+                    }
+                }
+                Item::Padding(units) => {
+                    place.unit += units;
+                    return Ok(Step::Again);
+                }
+                Item::Nothing if looks == 0 && place.segment.seal.is_none() && !self.refused => {
+                    return Ok(Step::End);
+                }
+                Item::Nothing => "a published frame was expected here",
+                Item::Broken(reason) => reason,
+            };
+            if looks > 0 && place.segment.seal.is_none() {
+                // Read ahead of what was published since; or sealed since.
+                looks = if reason == "a published frame was expected here" { 0 } else { looks - 1 };
+                place.frames.forget();
+                self.look_for_a_seal();
+                continue;
+            }
+            let (path, at) = (place.segment.path.clone(), place.unit as u64 * 8);
+            let is_end = place.segment.seal.is_none() && !self.refused;
+            return if is_end {
+                Ok(Step::End)
+            } else {
+                Err(FetchError::Corrupt { path, at, offset: self.next_offset, reason })
+            };
+        }
+    }
+
+    /// Notices that the open segment at hand was sealed since it was entered.
+    fn look_for_a_seal(&mut self) {
+        let Some(place) = &mut self.place else { return };
+        if let Some(sealed) = StoredSegment::again(&place.segment, &self.files.identity, self.files.number) {
+            place.segment = sealed;
+        }
+    }
+
+    /// Steps to the segment behind the one that is read to its end. Whether there is one with frames.
+    fn next_segment(&mut self) -> Result<bool, FetchError> {
+        let number = self.place.as_ref().map(|place| place.segment.number);
+        let wanted = |found: u64| number.is_none_or(|number| found == number + 1);
+        for listed in [false, true] {
+            if listed {
+                self.list()?;
+            }
+            let files = &self.files;
+            let all = || files.used.iter().chain(&files.ready).filter_map(|named| named.segment.as_ref());
+            let first = all().filter(|segment| wanted(segment.number)).min_by_key(|segment| segment.number).cloned();
+            // Segments without a record may have been dropped behind this reader.
+            let later = number.and_then(|number| {
+                all().map(|segment| segment.number).min().filter(|first| *first > number + 1)?;
+                all().min_by_key(|segment| segment.number).cloned()
+            });
+            let Some(next) = first.or(later) else { continue };
+            let Some(base_offset) = base_offset_of(&next)? else { continue };
+            if base_offset > self.next_offset && (listed || number.is_none()) {
+                return Err(FetchError::Trimmed { offset: self.next_offset, start: base_offset });
+            }
+            if base_offset <= self.next_offset {
+                self.enter(next, base_offset)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn base_offset_of(segment: &StoredSegment) -> Result<Option<u64>, FetchError> {
+    if let Some(seal) = segment.seal {
+        return Ok(Some(seal.base_offset));
+    }
+    let frames = Frames::open(segment).map_err(|source| FetchError::Io { path: segment.path.clone(), source })?;
+    Ok(frames.and_then(|mut frames| frames.start()).map(|start| start.base_offset))
+}
