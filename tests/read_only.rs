@@ -207,6 +207,48 @@ fn files_that_are_missing_or_in_the_wrong_place_are_shown_as_opening_takes_them(
     }
 }
 
+/// What a power cut leaves of names, headers and lengths, in each segment.
+#[test]
+fn names_that_came_before_their_headers_are_shown_as_opening_takes_them() {
+    // The third was killed before anything was durable: nothing says of what is behind a torn name that it was.
+    let (running, log, partition) = fresh();
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..2_500);
+    let [closed, killed] = closed_and_killed();
+    for log in [closed, killed, logs::killed(running.path())] {
+        let last = (1..).find(|number| !segment_file(log.path(), number + 1).exists()).expect("a last segment");
+        // Once with, once without snapshots.
+        for (number, snapshots) in (1..=last).flat_map(|number| [(number, true), (number, false)]) {
+            for left in ["no header", "no length", "an earlier header", "ready", "ready, no header", "two ready"] {
+                let torn = copy_of(log.path());
+                if !snapshots {
+                    let files = logs::files(torn.path()).into_keys();
+                    for path in files.filter(|path| path.extension().is_some_and(|found| found == "snapshot")) {
+                        fs::remove_file(torn.path().join(path)).expect("removed");
+                    }
+                }
+                let path = segment_file(torn.path(), number);
+                let ready = |path: &Path| fs::rename(path, path.with_extension("ready")).expect("renamed");
+                let mut bytes = fs::read(&path).expect("readable");
+                match left {
+                    "an earlier header" => bytes[..4096]
+                        .copy_from_slice(&fs::read(segment_file(torn.path(), 1)).expect("readable")[..4096]),
+                    "no length" => bytes.clear(),
+                    "no header" | "ready, no header" | "two ready" => bytes[..4096].fill(0),
+                    _ => {}
+                }
+                fs::write(&path, bytes).expect("written");
+                if left.contains("ready") {
+                    ready(&path);
+                }
+                if left == "two ready" && number < last {
+                    ready(&segment_file(torn.path(), number + 1));
+                }
+                check(torn.path(), &format!("segment {number}: {left}; snapshots: {snapshots}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_directory_without_a_log_is_refused_and_nothing_is_made_in_it() {
     let empty = directory();

@@ -27,6 +27,8 @@ pub struct ReadOnlyReader {
     files: Arc<PartitionFiles>,
     /// Opening for writing would refuse: what does not hold is damage, and not the end.
     refused: bool,
+    /// Segment and unit from where on opening for writing would drop everything.
+    cut: Option<(u64, usize)>,
     place: Option<Place>,
     next_offset: u64,
     batch: Option<Batch>,
@@ -115,6 +117,7 @@ impl ReadOnlyPartition {
         let mut reader = ReadOnlyReader {
             files: Arc::clone(&self.files),
             refused: self.is_refused(),
+            cut: self.outlook.cut.filter(|_| !self.is_refused()),
             place: None,
             next_offset: start,
             batch: None,
@@ -301,6 +304,13 @@ impl ReadOnlyReader {
     fn step(&mut self) -> Result<Step, FetchError> {
         let mut looks = LOOKS;
         loop {
+            let is_cut = |(number, unit)| match &self.place {
+                Some(place) => (place.segment.number, place.unit) >= (number, unit),
+                None => unit == 0,
+            };
+            if self.cut.is_some_and(is_cut) {
+                return Ok(Step::End);
+            }
             let Some(place) = &mut self.place else {
                 return if self.next_segment()? { Ok(Step::Again) } else { Ok(Step::End) };
             };

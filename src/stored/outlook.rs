@@ -46,6 +46,8 @@ pub(crate) struct Outlook {
     pub(crate) snapshot: Option<PathBuf>,
     pub(crate) scanned: u64,
     pub(crate) dropped: Vec<Dropped>,
+    /// Segment and unit from where on opening drops what no live writer may still be about to publish.
+    pub(crate) cut: Option<(u64, usize)>,
     pub(crate) refused: Option<Arc<OpenError>>,
     /// Producers; only those of what was scanned before a refusal.
     pub(crate) replay: Replay,
@@ -170,6 +172,7 @@ pub(crate) fn outlook_with(files: &PartitionFiles, scans: &Scans) -> Outlook {
         snapshot: None,
         scanned: 0,
         dropped: Vec::new(),
+        cut: None,
         refused: None,
         replay: Replay::new(files.is_internal()),
     };
@@ -208,6 +211,9 @@ impl Outlook {
                     let at = headless.iter().position(|(number, ..)| number + 1 == segment.number);
                     at.map_or(damage, |at| Arc::clone(&headless[at].2))
                 })?;
+                self.cut = Some(
+                    self.kept.last().map_or((covered, 0), |kept| (kept.segment.number, kept.segment.shape.capacity)),
+                );
                 self.drop_all(segment, behind);
                 break;
             }
@@ -240,6 +246,7 @@ impl Outlook {
             before = Some(segment.number);
             if !whole {
                 refuse_damage(segment, end.units, behind, segment.shape.position(end.units), durable)?;
+                self.cut = segment.seal.map(|_| (segment.number, end.units));
                 self.drop_from(segment, end.units as u64 * 8, "no whole frame follows");
                 for segment in behind {
                     self.drop_from(segment, 0, "behind a segment that ended early");
