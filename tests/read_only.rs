@@ -84,8 +84,12 @@ fn check(directory: &Path, what: &str) {
 
     let copy = copy_of(directory);
     let opened = try_open(copy.path(), &with_snapshots());
-    let place = |error: &OpenError| error.to_string().replace(copy.path().to_str().expect("UTF-8"), "");
-    let here = |error: &OpenError| error.to_string().replace(directory.to_str().expect("UTF-8"), "");
+    // Opening gives what was begun its new name before it looks further.
+    let inside = |error: &OpenError, directory: &Path| {
+        error.to_string().replace(directory.to_str().expect("UTF-8"), "").replace(".ready", ".seg")
+    };
+    let place = |error: &OpenError| inside(error, copy.path());
+    let here = |error: &OpenError| inside(error, directory);
     match (opened, seen) {
         (Ok(log), Ok(seen)) => {
             let partition = log.partition("orders").expect("the partition");
