@@ -44,6 +44,8 @@ mod read_only;
 mod reader;
 #[cfg(not(loom))]
 mod registry;
+#[cfg(not(loom))]
+mod salvage;
 #[allow(unsafe_code)]
 mod segment;
 #[cfg(not(loom))]
@@ -76,6 +78,7 @@ pub use crate::{
     read_only::{ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
     reader::{Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
+    salvage::{Loss, Salvage, SalvagedPartition},
     session::{LastAppend, Session},
     slice::Slice,
     stats::{FlushStats, LogStats, PartitionStats},

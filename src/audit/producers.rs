@@ -6,6 +6,7 @@
 use super::{Registrations, producer};
 use crate::{
     format::snapshot::{ProducerEntry, Snapshot},
+    ids::ProducerId,
     partition::{
         replay::{Replay, Taken},
         snapshots::read,
@@ -89,6 +90,9 @@ impl Producers {
     /// Takes a frame into account; returns what is wrong with its place among its producer's.
     #[inline]
     pub(super) fn take(&mut self, frame: &Taken<'_>) -> Option<String> {
+        if frame.producer.is_some_and(|stored| is_nobody(stored.id)) {
+            self.doubt();
+        }
         let fault = self.complete_from.and_then(|from| self.chain_fault(frame, from));
         self.replay.take(frame);
         if let Some(recovered) = &mut self.recovered {
@@ -98,7 +102,7 @@ impl Producers {
     }
 
     fn chain_fault(&self, frame: &Taken<'_>, complete_from: u64) -> Option<String> {
-        let stored = frame.producer?;
+        let stored = frame.producer.filter(|stored| !is_nobody(stored.id))?;
         let before = self.replay.producer_in(stored.id.slot()).filter(|before| before.id == stored.id);
         let Some(ProducerEntry { epoch, progress, .. }) = before else {
             // Its batches before may have been dropped by retention.
@@ -225,6 +229,11 @@ impl Producers {
     pub(super) const fn snapshots_agreed(&self) -> u64 {
         self.agreed
     }
+}
+
+/// The producer of a frame in the place of what a salvage has lost.
+fn is_nobody(id: ProducerId) -> bool {
+    id.get() == u64::MAX
 }
 
 fn entry(entry: Option<&ProducerEntry>) -> String {

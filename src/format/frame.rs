@@ -27,6 +27,9 @@
 //!   retry is found by walking these. The near form has the *distance back* from the frame's own position instead, in
 //!   units of 8 B, and 0 for none: 16 bytes fewer, which at 100 B is a tenth of what an append takes.
 //! - *transaction number*: 0 is none.
+//!
+//! A void frame with a producer's part whose id is all ones stands in the place of frames that a salvage has lost: it takes
+//! their offsets, and says that producers' batches may be missing there.
 
 use super::{FRAME_ALIGN, FRAME_HEADER_BYTES, PRODUCER_BYTES, PRODUCER_FAR_BYTES};
 use crate::ids::ProducerId;

@@ -144,7 +144,12 @@ impl PartitionState {
             }
             if reached {
                 originals.reverse();
-                return Ok(Some(originals));
+                // Without a gap, unless a salvage has lost some of them.
+                let end = originals.iter().try_fold(first, |next, original| {
+                    (original.first_sequence <= next && next <= original.last_sequence)
+                        .then(|| original.last_sequence.saturating_add(1))
+                });
+                return Ok(end.filter(|end| *end > last).map(|_| originals));
             }
             steps += 1;
             position = match steps {

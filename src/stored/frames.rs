@@ -261,6 +261,11 @@ impl Frames {
         self.bytes(unit * 8 + stored.header_bytes(), stored.body_bytes() as usize)
     }
 
+    /// The bytes of a frame that was found here.
+    pub(crate) fn raw(&mut self, unit: usize, units: usize) -> &[u8] {
+        self.bytes(unit * 8, units * 8)
+    }
+
     /// The first unit in `[from, to)` at which a whole frame begins that takes `records` or later ones. Where frames begin is
     /// not known behind a broken one, so each place is looked at; the tag, the position and the salt in the checksum tell.
     pub(crate) fn next_frame(&mut self, from: usize, to: usize, records: u64) -> Option<usize> {

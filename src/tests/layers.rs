@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["core", "stored"],
     &["producers", "commit"],
     &["log", "read_only", "audit"],
-    &["appender", "reader", "stats", "durable"],
+    &["appender", "reader", "stats", "durable", "salvage"],
     &["session"],
 ];
 

@@ -1,6 +1,7 @@
 //! `oncelog verify`: a log replayed and compared with all that it has stored about itself; what is whole of it salvaged.
 
 mod bar;
+mod salvaged;
 mod tell;
 
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use oncelog::{Audit, OpenError, Verdict};
+use oncelog::{Audit, OpenError, Salvage, Verdict};
 
 use self::bar::Bar;
 use crate::failure::Failure;
@@ -18,8 +19,11 @@ Examples:
   oncelog verify DIR                      all partitions
   oncelog verify DIR --partition orders   one of them
   oncelog verify DIR --json | jq .findings
+  oncelog verify DIR --salvage OUT        and copy all that is whole to a new log
 
-Nothing in DIR is changed, and another process may have the log open meanwhile.
+Nothing in DIR is changed, and another process may have the log open meanwhile, unless it is salvaged.
+A salvaged log opens: its records keep their offsets, its producers their ids and sequences. What is
+lost is listed; a retry of it is not stored again while a later batch or a snapshot tells of it.
 
 Exit status: 0 clean, 1 could not be read, 2 no log there, 3 torn tail: opening drops what a crash
 left behind the last whole frame, 4 corrupt.";
@@ -40,18 +44,34 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
 
+    /// Copy all that is whole to a new log in this directory, which must be empty or not there.
+    #[arg(long, value_name = "OUT", conflicts_with = "partition")]
+    salvage: Option<PathBuf>,
+
     /// Print what was found as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let began = Instant::now();
+    // First, so that an OUT that can't be used is known at once.
+    let salvage = match &arguments.salvage {
+        Some(out) => {
+            let bar = Bar::new("salvaging");
+            let salvage = Salvage::run(&arguments.dir, out, |progress| bar.tell(progress));
+            bar.finish();
+            Some((out.as_path(), salvage.map_err(refused)?))
+        }
+        None => None,
+    };
     let bar = Bar::new("verifying");
+    let began = Instant::now();
     let audit = Audit::run(&arguments.dir, arguments.partition.as_deref(), |progress| bar.tell(progress));
     bar.finish();
+    let took = began.elapsed();
     let audit = audit.map_err(refused)?;
-    tell::audit(&arguments.dir, &audit, began.elapsed(), arguments.json)?;
+    let salvage = salvage.as_ref().map(|(out, salvage)| (*out, salvage));
+    tell::audit(&arguments.dir, &audit, salvage, took, arguments.json)?;
     Ok(status(audit.verdict))
 }
 

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use oncelog::{Audit, Finding, PartitionAudit, Verdict};
+use oncelog::{Audit, Finding, PartitionAudit, Salvage, Verdict};
 use serde::Serialize;
 
+use super::salvaged::{Salvaged, print};
 use crate::failure::Failure;
 
 /// Columns that a table may take.
@@ -22,6 +23,8 @@ struct Told<'a> {
     partitions: Vec<Partition<'a>>,
     findings: Vec<Found<'a>>,
     findings_more: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salvaged: Option<Salvaged<'a>>,
 }
 
 #[derive(Serialize)]
@@ -90,7 +93,13 @@ impl<'a> From<&'a Finding> for Found<'a> {
 }
 
 #[allow(clippy::print_stdout, reason = "what was found is what was asked for")]
-pub(super) fn audit(directory: &Path, audit: &Audit, took: Duration, json: bool) -> Result<(), Failure> {
+pub(super) fn audit(
+    directory: &Path,
+    audit: &Audit,
+    salvage: Option<(&Path, &Salvage)>,
+    took: Duration,
+    json: bool,
+) -> Result<(), Failure> {
     let bytes: u64 = audit.partitions.iter().map(|partition| partition.bytes).sum();
     if json {
         let told = Told {
@@ -102,6 +111,7 @@ pub(super) fn audit(directory: &Path, audit: &Audit, took: Duration, json: bool)
             partitions: audit.partitions.iter().map(Partition::from).collect(),
             findings: audit.findings.iter().map(Found::from).collect(),
             findings_more: audit.findings_more,
+            salvaged: salvage.map(|(out, salvage)| Salvaged::of(out, salvage)),
         };
         println!("{}", serde_json::to_string_pretty(&told).map_err(Failure::failed("writing JSON"))?);
         return Ok(());
@@ -137,11 +147,14 @@ pub(super) fn audit(directory: &Path, audit: &Audit, took: Duration, json: bool)
         bytes as f64 / 1e6,
         bytes as f64 / 1e9 / seconds.max(1e-9)
     );
+    if let Some((out, salvage)) = salvage {
+        print(directory, out, salvage);
+    }
     Ok(())
 }
 
 /// A name in at most that many columns.
-fn shortened(name: &str, columns: usize) -> String {
+pub(super) fn shortened(name: &str, columns: usize) -> String {
     if name.chars().count() <= columns {
         return name.to_owned();
     }
@@ -158,8 +171,14 @@ fn paragraph(directory: &Path, finding: &Finding) -> String {
             let _infallible = write!(text, ", {name} {value}");
         }
     }
+    wrapped(text, &finding.what)
+}
+
+/// A place, and below it what is there, in lines.
+pub(super) fn wrapped(place: String, what: &str) -> String {
+    let mut text = place;
     let mut column = COLUMNS;
-    for word in finding.what.split_whitespace() {
+    for word in what.split_whitespace() {
         if column + 1 + word.chars().count() > COLUMNS {
             text.push_str("\n   ");
             column = 3;
