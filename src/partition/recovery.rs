@@ -95,6 +95,7 @@ fn scan(segment: &Segment, replay: &mut Replay) -> io::Result<Scanned> {
             Found::Frame(frame)
                 if u64::from(frame.stored.offset_delta()) == end.records && segment.verifies(&window, &frame) =>
             {
+                frame.fetch_on(&window);
                 replay.apply(&frame, segment, &window);
                 durable = durable.max(mark_of(segment, &window, &frame).unwrap_or(0));
                 end.units += frame.units;

@@ -62,6 +62,7 @@ pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(
     while unit < segment.limit() {
         match find(&window, segment.shape(), unit) {
             Found::Frame(frame) if is_direct || !replay.is_told_by(&frame) || segment.verifies(&window, &frame) => {
+                frame.fetch_on(&window);
                 replay.apply(&frame, segment, &window);
                 unit += frame.units;
             }

@@ -11,7 +11,7 @@
 //! So a `&mut [u8]` exists only over a claim, a `&[u8]` only over published bytes, and the two never overlap. What
 //! another process does to the file is outside of these rules; the contract of opening a log forbids it.
 
-use super::hint::fetch_for_store;
+use super::hint::{fetch_for_load, fetch_for_store};
 use std::{
     ptr,
     sync::atomic::{AtomicU64, Ordering},
@@ -20,6 +20,9 @@ use std::{
 /// How far ahead of a claim cache lines are asked for: some frames of 100 bytes, so that they come in time, and few enough
 /// not to push anything out. 512 and 2,048 bytes were measured too, and gain less.
 const FETCH_AHEAD_BYTES: usize = 1024;
+/// How far ahead of a frame cache lines are asked for by whoever reads one frame after the other (31 against 18 ns a record of
+/// 100 bytes, 31 against 25 with its checksum; 1,024 and 2,048 bytes gain less).
+const READ_AHEAD_BYTES: usize = 4096;
 
 /// A view of a segment's bytes. It owns nothing: whoever holds one answers for the memory being there.
 #[derive(Clone, Copy)]
@@ -101,6 +104,17 @@ impl Window {
         let to = (from + bytes.min(FETCH_AHEAD_BYTES)).min(self.bytes);
         for line in (from..to).step_by(64) {
             fetch_for_store(self.base.wrapping_add(line));
+        }
+    }
+
+    /// Asks for the cache lines that a reader of the frames after this one will load: where the next one begins is only
+    /// known once this one is loaded, so that without it each frame waits for memory in turn.
+    #[inline(always)]
+    pub(crate) fn fetch_on(&self, position: usize, bytes: usize) {
+        let from = position + READ_AHEAD_BYTES;
+        let to = (from + bytes.min(READ_AHEAD_BYTES)).min(self.bytes);
+        for line in (from..to).step_by(64) {
+            fetch_for_load(self.base.wrapping_add(line));
         }
     }
 

@@ -130,6 +130,7 @@ impl Reader {
                 return Err(self.corrupt(&frame, MISSING));
             }
             let Some(place) = &mut self.place else { return Ok(None) };
+            frame.fetch_on(&place.window);
             place.unit += frame.units;
             self.next_offset = offset + 1;
             let payload = place.segment.body(&place.window, &frame);

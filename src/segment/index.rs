@@ -42,6 +42,7 @@ impl Index {
             }
             match find(window, shape, self.scanned.units) {
                 Found::Frame(frame) => {
+                    frame.fetch_on(window);
                     self.scanned.units += frame.units;
                     self.scanned.records += u64::from(frame.stored.records());
                     if frame.stored.records() > 0 {

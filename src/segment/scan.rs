@@ -49,6 +49,12 @@ impl Frame {
         shape.position(self.unit)
     }
 
+    /// Asks for the frames to come, for whoever goes on to them.
+    #[inline(always)]
+    pub(crate) fn fetch_on(&self, window: &Window) {
+        window.fetch_on(self.unit * 8, self.units * 8);
+    }
+
     /// The producer's part, in the window that the frame was found in.
     #[inline(always)]
     pub(crate) fn producer(&self, window: &Window, shape: &Shape) -> Option<Producer> {
@@ -134,6 +140,7 @@ impl Visible {
         loop {
             match find(window, shape, place.units) {
                 Found::Frame(frame) => {
+                    frame.fetch_on(window);
                     place.units += frame.units;
                     place.records += u64::from(frame.stored.records());
                 }
