@@ -188,6 +188,31 @@ fn a_retry_that_is_dropped_in_part_is_told_that_it_is_dropped() {
     });
 }
 
+/// A snapshot's file is damaged while the log is open: what it says of where to look is only a hint. It was once followed
+/// to the end, and the retry told that the log is corrupt.
+#[test]
+fn a_damaged_snapshot_makes_an_old_retry_slower_and_nothing_else() {
+    let (directory, log, partition) = fresh_with(&with_snapshots());
+    let mut session = log.session("writer").expect("a session");
+    let mut sequence = 0;
+    eventually("snapshots are written", || {
+        append_many(&mut session, &partition, sequence..sequence + 50);
+        sequence += 50;
+        partition.stats().snapshots >= 2
+    });
+    for entry in fs::read_dir(file(directory.path(), "")).expect("listed") {
+        let path = entry.expect("listed").path();
+        if path.extension().is_some_and(|suffix| suffix == "snapshot") {
+            // The position of the one producer's last batch.
+            flip(&path, 88 + 24);
+        }
+    }
+    for at in [0, 3, 500] {
+        let answer = session.append(&partition, at, &payload_of(at)).expect("answered");
+        assert_eq!(answer, Answer::Duplicate { first: at, last: at });
+    }
+}
+
 /// Newest snapshot of the partition in a log's directory.
 fn newest_snapshot(log: &Path) -> u64 {
     let names = fs::read_dir(file(log, "")).expect("listed").map(|entry| entry.expect("listed").file_name());

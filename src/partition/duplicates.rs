@@ -153,7 +153,11 @@ impl PartitionState {
             }
             steps += 1;
             position = match steps {
-                STEPS_BEFORE_SNAPSHOTS => self.nearer(producer, epoch, last, before).unwrap_or(previous),
+                // A hint that leads nowhere, as a damaged snapshot's may, costs the longer walk and nothing else.
+                STEPS_BEFORE_SNAPSHOTS => self
+                    .nearer(producer, epoch, last, before)
+                    .filter(|nearer| matches!(self.original_at(producer, *nearer), Ok(Some(_))))
+                    .unwrap_or(previous),
                 _ => previous,
             };
         }
