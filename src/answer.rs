@@ -45,6 +45,12 @@ pub enum Answer {
     },
     /// No live producer has this id: it was never registered here, or it was closed.
     UnknownProducer,
+    /// The append belongs to another transaction than the producer has open, or to none while one is open in this
+    /// partition, or its transaction has ended. Nothing was written.
+    InvalidTransaction {
+        /// The producer's open transaction.
+        open: Option<u64>,
+    },
     /// The sequences are stored with other bytes. Nothing was written: a producer numbers no two records alike.
     SequenceReused {
         /// The sequence that comes next.

@@ -8,7 +8,7 @@ use crate::{
     partition::{
         append::{Admission, Cursor},
         body::{Body, Gathered, Single, Unfit, fit},
-        slot::State,
+        slot::{ENDED, State},
     },
     producers::{Place, slot_of},
     segment::tail::APPENDERS_MAX,
@@ -129,7 +129,7 @@ impl Appender {
     /// As for [`Appender::append`], and [`AppendError::WrongMode`] if the producer's name was registered for a session since.
     #[inline]
     pub fn append_by_id(&mut self, stamp: Stamp, payload: &[u8]) -> Result<Answer, AppendError> {
-        self.by_id(stamp, &Single(payload))
+        self.by_id(stamp, 0, &Single(payload))
     }
 
     /// Appends a batch of a producer, once, as [`Appender::append_by_id`] does a record. Its records have the sequences
@@ -139,21 +139,64 @@ impl Appender {
     /// As for [`Appender::append_batch`] and [`Appender::append_by_id`].
     #[inline]
     pub fn append_batch_by_id(&mut self, stamp: Stamp, records: &[&[u8]]) -> Result<Answer, AppendError> {
-        self.by_id(stamp, &Gathered(records))
+        self.by_id(stamp, 0, &Gathered(records))
+    }
+
+    /// Appends one record of a producer in its open transaction, once, as [`Appender::append_by_id`] does outside of one.
+    /// The first append to a partition adds it to the transaction.
+    ///
+    /// # Errors
+    /// As for [`Appender::append_by_id`].
+    #[inline]
+    pub fn append_in_transaction(
+        &mut self,
+        transaction: u64,
+        stamp: Stamp,
+        payload: &[u8],
+    ) -> Result<Answer, AppendError> {
+        self.in_transaction(stamp, transaction, &Single(payload))
+    }
+
+    /// Appends a batch of a producer in its open transaction, as [`Appender::append_in_transaction`] does a record.
+    ///
+    /// # Errors
+    /// As for [`Appender::append_batch_by_id`].
+    #[inline]
+    pub fn append_batch_in_transaction(
+        &mut self,
+        transaction: u64,
+        stamp: Stamp,
+        records: &[&[u8]],
+    ) -> Result<Answer, AppendError> {
+        self.in_transaction(stamp, transaction, &Gathered(records))
+    }
+
+    fn in_transaction<B: Body>(&mut self, stamp: Stamp, transaction: u64, body: &B) -> Result<Answer, AppendError> {
+        if transaction == 0 || transaction >= ENDED {
+            // No transaction has such a number.
+            return Ok(self.partition.handle.core.invalid_transaction(stamp.producer));
+        }
+        self.by_id(stamp, transaction, body)
     }
 
     #[inline]
-    fn by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
+    fn by_id<B: Body>(&mut self, stamp: Stamp, transaction: u64, body: &B) -> Result<Answer, AppendError> {
         let mut other = Ok(Answer::UnknownProducer);
-        match self.try_by_id(stamp, body, &mut other) {
+        match self.try_by_id(stamp, transaction, body, &mut other) {
             Some(first) => Ok(Answer::appended(first, body.records())),
             None => other,
         }
     }
 
     /// The first offset, if it was appended; else the answer is in `other`. See `Answer::appended`.
-    fn try_by_id<B: Body>(&mut self, stamp: Stamp, body: &B, other: &mut Result<Answer, AppendError>) -> Option<u64> {
-        match self.answer_by_id(stamp, body) {
+    fn try_by_id<B: Body>(
+        &mut self,
+        stamp: Stamp,
+        transaction: u64,
+        body: &B,
+        other: &mut Result<Answer, AppendError>,
+    ) -> Option<u64> {
+        match self.answer_by_id(stamp, transaction, body) {
             Ok(Answer::Appended { first, .. }) => Some(first),
             answer => {
                 *other = answer;
@@ -163,17 +206,30 @@ impl Appender {
     }
 
     #[inline(always)]
-    fn answer_by_id<B: Body>(&mut self, stamp: Stamp, body: &B) -> Result<Answer, AppendError> {
+    fn answer_by_id<B: Body>(&mut self, stamp: Stamp, transaction: u64, body: &B) -> Result<Answer, AppendError> {
         let fitting = fit(body, self.body_bytes_max)?;
         check_sequence(stamp.sequence, body.records())?;
         loop {
             let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(Answer::UnknownProducer) };
             let now_ms = self.partition.handle.core.clock.now_ms();
             let state = State::new(stamp.epoch, Mode::ById);
-            match self.cursor.append_by_id(&fitting, slot, stamp, state, now_ms, &self.partition.source())? {
+            match self.cursor.append_by_id(
+                &fitting,
+                slot,
+                stamp,
+                transaction,
+                state,
+                now_ms,
+                &self.partition.source(),
+            )? {
                 Admission::Appended(offsets) => return Ok(offsets.into()),
                 Admission::Sequence(progress) => {
                     return self.partition.state.judge(stamp.producer, progress, stamp.sequence, body);
+                }
+                Admission::Transaction => {
+                    if let Some(refused) = self.other_transaction(stamp, transaction)? {
+                        return Ok(refused);
+                    }
                 }
                 Admission::State | Admission::Producer => {
                     if let Some(refused) = self.refused(stamp)? {
@@ -182,6 +238,18 @@ impl Appender {
                 }
             }
         }
+    }
+
+    /// The producer's slot names another transaction than this append does. None when the append may be tried again: it was
+    /// the transaction's first in this partition, or that one has ended.
+    #[cold]
+    fn other_transaction(&self, stamp: Stamp, transaction: u64) -> Result<Option<Answer>, AppendError> {
+        let (core, partition) = (&self.partition.handle.core, &self.partition.state);
+        let may = match transaction {
+            0 => core.leave_transaction(stamp.producer, partition)?,
+            _ => core.enter_transaction(stamp.producer, stamp.epoch, transaction, partition)?,
+        };
+        Ok((!may).then(|| core.invalid_transaction(stamp.producer)))
     }
 
     /// The slot is not the producer's, or not in its epoch: asks the registry, which knows why. None when it was the

@@ -1,7 +1,9 @@
 //! The committer's role, as a log's threads take it: one that waits for its own record, or the log's own thread for tasks
 //! that wait and for what nobody waits for.
 
-use crate::{committer::FlushKind, core::Core, error::DurableError, options::Window, partition::PartitionState};
+use crate::{
+    committer::FlushKind, core::Core, error::DurableError, names::Content, options::Window, partition::PartitionState,
+};
 use std::{
     io,
     sync::Arc,
@@ -54,10 +56,29 @@ impl Core {
             committer.linger();
             let moved = self.round(Some(partition));
             committer.hand_over(true);
+            self.try_settle();
             if !moved && !covered() && !committer.is_poisoned() {
                 thread::sleep(OPEN_FRAME_PAUSE.min(left));
             }
         }
+    }
+
+    /// Makes a partition durable beyond a position, where something visible begins.
+    pub(crate) fn flush_up_to(&self, partition: &Arc<PartitionState>, position: u64) -> Result<(), DurableError> {
+        while partition.durable.position() <= position {
+            if let Some(error) = self.committer.poison() {
+                return Err(error);
+            }
+            let has_role = self.committer.take_role(None);
+            let moved = has_role && self.round(Some(partition));
+            if has_role {
+                self.committer.hand_over(false);
+            }
+            if !moved {
+                thread::sleep(OPEN_FRAME_PAUSE);
+            }
+        }
+        Ok(())
     }
 
     /// One round of the committer's own thread, if nobody else is at it.
@@ -65,6 +86,7 @@ impl Core {
         if self.committer.take_role(None) {
             let moved = self.round(None);
             self.committer.hand_over(false);
+            self.try_settle();
             if !moved {
                 // What a task waits for may not have been appended yet.
                 thread::sleep(NOTHING_TO_FLUSH_PAUSE);
@@ -104,7 +126,11 @@ impl Core {
     fn partitions_of_round(&self, asked_by: Option<&Arc<PartitionState>>) -> Vec<Arc<PartitionState>> {
         let everyone = self.options.flushes_by_itself();
         if everyone {
-            return self.all_partitions().into_iter().filter(|partition| !partition.is_internal()).collect();
+            return self
+                .all_partitions()
+                .into_iter()
+                .filter(|partition| partition.content() != Content::Registrations)
+                .collect();
         }
         let mut partitions: Vec<Arc<PartitionState>> = asked_by.into_iter().cloned().collect();
         for waited in self.committer.role().partitions() {

@@ -15,6 +15,7 @@ use crate::{
     committer::Committer,
     error::{AppendError, DurableError, OpenError, copy},
     format::files::Identity,
+    ledger::Ledger,
     options::{Options, Window},
     partition::{PartitionState, append::Supply},
     registry::Registry,
@@ -58,11 +59,16 @@ pub(crate) struct Core {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) partitions: RwLock<Partitions>,
     pub(crate) registry: Mutex<Registry>,
+    /// Taken behind the registry's lock where both are.
+    pub(crate) ledger: Mutex<Ledger>,
     /// Some appender has begun a segment. Set by appenders, taken by the clock thread.
     pub(crate) asked: AtomicBool,
     pub(crate) committer: Committer,
     pub(crate) preparer: Signal,
     pub(crate) upkeep: Signal,
+    /// The log is being closed. Set once by whoever closes it.
+    pub(crate) closing: AtomicBool,
+    /// Its threads are to end. Set by whoever closes it, read by them.
     pub(crate) stopped: AtomicBool,
 }
 
@@ -73,6 +79,10 @@ impl Core {
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// After a failed write or flush nothing is appended any more.
@@ -196,9 +206,12 @@ impl Handle {
 
     /// Stops the threads and seals what is open. Does nothing the second time.
     pub(crate) fn shut_down(&mut self) -> Result<(), OpenError> {
-        if self.core.stopped.swap(true, Ordering::AcqRel) {
+        if self.core.closing.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // While there are threads that make room for markers.
+        self.core.leave_no_transaction_open();
+        self.core.stopped.store(true, Ordering::Release);
         self.core.preparer.raise();
         self.core.upkeep.raise();
         self.core.committer.signal.raise();
@@ -299,6 +312,9 @@ fn run_committer(core: &Core) {
 
 fn run_upkeep(core: &Core) {
     while !core.is_stopped() {
+        if !core.committer.is_poisoned() {
+            core.look_after_transactions();
+        }
         for partition in core.all_partitions() {
             if core.is_stopped() {
                 return;
@@ -308,6 +324,6 @@ fn run_upkeep(core: &Core) {
                 partition.upkeep(core.clock.now_ms());
             }
         }
-        core.upkeep.wait(UPKEEP_PERIOD);
+        core.upkeep.wait(core.next_expiry().map_or(UPKEEP_PERIOD, |expiry| expiry.clamp(TICK, UPKEEP_PERIOD)));
     }
 }

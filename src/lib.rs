@@ -10,7 +10,11 @@ mod answer;
 #[cfg(not(loom))]
 mod appender;
 #[cfg(not(loom))]
+mod assembly;
+#[cfg(not(loom))]
 mod audit;
+#[cfg(not(loom))]
+mod by_id;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
@@ -20,19 +24,29 @@ mod committer;
 #[cfg(not(loom))]
 mod core;
 #[cfg(not(loom))]
+mod decide;
+#[cfg(not(loom))]
+mod decision;
+#[cfg(not(loom))]
 mod directory;
 #[cfg(not(loom))]
 mod durable;
 #[cfg(not(loom))]
 mod error;
 pub mod format;
+#[cfg(not(loom))]
+mod group;
 mod ids;
+#[cfg(not(loom))]
+mod ledger;
 #[cfg(not(loom))]
 mod log;
 #[cfg(not(loom))]
 mod names;
 #[cfg(not(loom))]
 mod options;
+#[cfg(not(loom))]
+mod outcome;
 mod partition;
 #[cfg(not(loom))]
 mod producers;
@@ -62,6 +76,8 @@ mod sync;
 #[cfg(test)]
 mod tests;
 #[cfg(not(loom))]
+mod transactions;
+#[cfg(not(loom))]
 mod wake;
 
 pub use crate::ids::{Mode, Offsets, ProducerId, Stamp};
@@ -71,15 +87,21 @@ pub use crate::{
     answer::Answer,
     appender::Appender,
     audit::{Audit, Finding, PartitionAudit, Progress, Verdict},
+    by_id::{TransactionId, TransactionInfo},
     committer::FlushKind,
-    error::{AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError},
+    decision::Commit,
+    error::{
+        AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError,
+        TransactionError,
+    },
+    group::Group,
     log::{Log, Partition},
     options::{Options, Window},
     read_only::{ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
-    reader::{Reader, Record, Verify},
+    reader::{Isolation, Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     salvage::{Loss, Salvage, SalvagedPartition},
-    session::{LastAppend, Session},
+    session::{LastAppend, Session, Transaction},
     slice::Slice,
     stats::{FlushStats, LogStats, PartitionStats},
     stored::outlook::Dropped,

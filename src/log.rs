@@ -1,38 +1,28 @@
 //! A log: a directory of partitions, opened as one.
 
 use crate::{
+    assembly::assemble,
     clock::Clock,
     committer::{Committer, one_flush_serves_all},
     core::{Core, Handle, Partitions, Source},
     directory::{PARTITIONS, create_partition, identify, list_partitions, lock, make_directory, refuse_a_stranger},
     error::{AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, io_at},
-    format::files::Identity,
     ids::{Mode, ProducerId},
-    names::check_partition_name,
-    options::{Options, Window},
-    partition::{
-        Counters, PartitionState,
-        durability::Durable,
-        recovery::{Recovered, recover},
-    },
+    names::{Content, PRODUCERS, check_partition_name},
+    options::Options,
+    outcome::{Outcome, Recovering},
+    partition::{PartitionState, recovery::recover},
     producers::restore,
-    raw::table::Table,
-    registry::{Numbering, PRODUCERS, ProducerInfo, Registration, Registry},
+    registry::{Numbering, ProducerInfo, Registration, Registry},
     signal::Signal,
     wake::Waiters,
 };
 use std::{
     fs::File,
     path::Path,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
     time::Duration,
 };
-
-/// The log's own partitions stay small: what they hold is in their snapshots.
-const INTERNAL_SEGMENT_BYTES: u64 = 1 << 20;
 
 /// An open log. Clones are handles of the same one; it is closed when the last handle is dropped, those of its
 /// partitions, appenders and sessions among them. Readers and slices do not keep it open, and outlive it.
@@ -61,58 +51,6 @@ impl Options {
         // SAFETY: the caller keeps the contract of `Log::open`.
         unsafe { Log::open(directory, self) }
     }
-}
-
-fn internal_options() -> Options {
-    Options {
-        segment_bytes: INTERNAL_SEGMENT_BYTES,
-        first_segment_bytes: crate::format::SEGMENT_BYTES_MIN,
-        segments_ahead: 1,
-        // No producer appends there.
-        producers_max: 1,
-        retention_bytes: Some(0),
-        retention_age: None,
-        recycle: false,
-        snapshot_bytes: INTERNAL_SEGMENT_BYTES,
-        window: Window::Mapped,
-        flush_interval: None,
-        flush_bytes: None,
-        io_uring: false,
-    }
-}
-
-/// A partition of what was recovered.
-fn assemble(
-    name: &str,
-    number: u32,
-    directory: &Path,
-    identity: Identity,
-    options: &Options,
-    recovered: Recovered,
-) -> Result<(PartitionState, crate::partition::replay::Replay), OpenError> {
-    let internal = name == PRODUCERS;
-    let options = if internal { internal_options() } else { options.clone() };
-    let table =
-        Table::new(options.producers_max as usize).map_err(io_at("reserve a table of producers for", directory))?;
-    let Recovered { chain, replay, snapshots, durable } = recovered;
-    let state = PartitionState {
-        name: name.into(),
-        number,
-        identity,
-        directory: directory.to_owned(),
-        options,
-        chain,
-        durable: Durable::at(durable),
-        table,
-        snapshots: Mutex::new(snapshots),
-        followed: Mutex::default(),
-        preparation: Mutex::default(),
-        prepared: Condvar::new(),
-        wants_segment: AtomicBool::new(false),
-        appenders: AtomicU64::new(0),
-        counters: Counters::default(),
-    };
-    Ok((state, replay))
 }
 
 impl Log {
@@ -147,11 +85,13 @@ impl Log {
         let mut recovered = Vec::with_capacity(found.len());
         for (number, name) in &found {
             let directory = partitions.join(name);
-            let internal = name == PRODUCERS;
-            let parts = recover(&directory, &identity, *number, internal)?;
-            recovered.push(assemble(name, *number, &directory, identity, options, parts)?);
+            let parts = recover(&directory, &identity, *number, Content::of(name))?;
+            let replayed_from = parts.replayed_from;
+            let (state, replay) = assemble(name, *number, &directory, identity, options, parts)?;
+            recovered.push(Recovering { state: Arc::new(state), replay, replayed_from });
         }
-        let registrations = recovered.first().map(|(_, replay)| replay);
+        let outcome = Outcome::of(&mut recovered)?;
+        let registrations = recovered.first().map(|first| &first.replay);
         let registry =
             Registry::new(registrations.into_iter().flat_map(|replay| replay.registrations()), options.producers_max);
         if registry.slots_needed() > options.producers_max {
@@ -162,10 +102,10 @@ impl Log {
             });
         }
         let mut all = Partitions::default();
-        for (state, replay) in recovered {
-            restore(&state, &replay, &registry);
+        for Recovering { state, replay, .. } in &recovered {
+            restore(state, replay, &registry);
             all.names.insert(state.name.clone(), state.number);
-            all.all.push(Arc::new(state));
+            all.all.push(Arc::clone(state));
         }
         let committer = File::open(&partitions).map_err(io_at("open", &partitions))?;
         let committer = Committer::new(options.io_uring, one_flush_serves_all(&committer));
@@ -177,13 +117,18 @@ impl Log {
             waiters: Arc::new(Waiters::default()),
             partitions: RwLock::new(all),
             registry: Mutex::new(registry),
+            ledger: Mutex::new(outcome.ledger(&recovered)),
             asked: AtomicBool::new(false),
             committer,
             preparer: Signal::default(),
             upkeep: Signal::default(),
+            closing: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };
+        drop(recovered);
         let handle = Handle::start(core, lock).map_err(io_at("start the threads of", directory))?;
+        // Before anything is read or appended.
+        handle.core.carry_out(&outcome)?;
         Ok(Self { handle: Arc::new(handle) })
     }
 
@@ -194,25 +139,7 @@ impl Log {
     /// [`PartitionError::Name`] for a name that no partition can have, [`PartitionError::Create`] if it cannot be made.
     pub fn partition(&self, name: &str) -> Result<Partition, PartitionError> {
         check_partition_name(name).map_err(|rule| PartitionError::Name { name: name.to_owned(), rule })?;
-        let core = &self.handle.core;
-        let mut partitions = core.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        let known = partitions.names.get(name).and_then(|number| partitions.all.get(*number as usize));
-        let state = match known {
-            Some(state) => Arc::clone(state),
-            None => {
-                let number = partitions.all.len() as u32;
-                let partitions_directory = core.directory.join(PARTITIONS);
-                let directory = partitions_directory.join(name);
-                // What can fail comes before the number is used on disk: a number belongs to one name.
-                let nothing = Recovered::nothing();
-                let (state, _) = assemble(name, number, &directory, core.identity, &core.options, nothing)?;
-                create_partition(&partitions_directory, name, number, core.identity)?;
-                let state = Arc::new(state);
-                partitions.names.insert(name.into(), number);
-                partitions.all.push(Arc::clone(&state));
-                state
-            }
-        };
+        let state = self.handle.core.partition_named(name)?;
         Ok(Partition { handle: Arc::clone(&self.handle), state })
     }
 

@@ -2,6 +2,33 @@
 
 use crate::format::NAME_BYTES_MAX;
 
+/// The log's own partition of registrations.
+pub(crate) const PRODUCERS: &str = "__producers";
+/// The log's own partition of decided transactions and of groups' offsets.
+pub(crate) const TRANSACTIONS: &str = "__transactions";
+
+/// What the records of a partition are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The users'.
+    Records,
+    /// Registrations.
+    Registrations,
+    /// Entries of the ledger.
+    Ledger,
+}
+
+impl Content {
+    /// Of the partition with that name.
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            PRODUCERS => Self::Registrations,
+            TRANSACTIONS => Self::Ledger,
+            _ => Self::Records,
+        }
+    }
+}
+
 /// A rule about names, broken.
 const EMPTY: &str = "must not be empty";
 const TOO_LONG: &str = "must be at most 200 bytes long";
@@ -20,7 +47,7 @@ pub(crate) fn check_partition_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Checks a producer's name, which is only ever compared.
+/// Checks a producer's or a group's name, which is only ever compared.
 pub(crate) fn check_producer_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err(EMPTY),

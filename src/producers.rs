@@ -9,6 +9,7 @@ use crate::{
     error::{AppendError, RegisterError, copy},
     format::{control::Fence, registration::RegistrationEntry},
     ids::{Mode, ProducerId, Progress},
+    ledger::Ended,
     partition::{
         PartitionState,
         append::Cursor,
@@ -51,7 +52,25 @@ impl Core {
         mode: Mode,
         numbering: Numbering,
     ) -> Result<Vec<Registration>, RegisterError> {
+        self.register_under(&mut self.registry(), names, mode, numbering, Ended::Fenced)
+    }
+
+    /// Registers a producer once more as it is, for nobody: fences every handle of its, and ends its open transaction.
+    pub(crate) fn register_again(&self, id: ProducerId, ended: Ended) -> Result<(), RegisterError> {
         let mut registry = self.registry();
+        let Some(entry) = registry.find(id).cloned() else { return Err(RegisterError::Unknown { producer: id }) };
+        self.register_under(&mut registry, &[&entry.name], entry.mode, Numbering::Continue, ended)?;
+        Ok(())
+    }
+
+    fn register_under<N: AsRef<str>>(
+        &self,
+        registry: &mut Registry,
+        names: &[N],
+        mode: Mode,
+        numbering: Numbering,
+        ended: Ended,
+    ) -> Result<Vec<Registration>, RegisterError> {
         let mut taken = Taken::default();
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
@@ -63,7 +82,7 @@ impl Core {
             registry.put(entry.clone());
         }
         for entry in &entries {
-            self.fence_everywhere(entry, numbering)?;
+            self.fence_everywhere(entry, numbering, ended)?;
         }
         Ok(entries.iter().map(|entry| Registration { id: entry.id, epoch: entry.epoch }).collect())
     }
@@ -99,12 +118,34 @@ impl Core {
         }
     }
 
-    /// Fences a producer in every partition that it has appended to.
-    fn fence_everywhere(&self, entry: &RegistrationEntry, numbering: Numbering) -> Result<(), RegisterError> {
+    /// Fences a producer in every partition that it has appended to, and ends its open transaction so.
+    fn fence_everywhere(
+        &self,
+        entry: &RegistrationEntry,
+        numbering: Numbering,
+        ended: Ended,
+    ) -> Result<(), RegisterError> {
+        {
+            let mut ledger = self.ledger();
+            if let Some(author) = ledger.author(entry.id) {
+                // From here on the elder epoch neither begins nor commits.
+                (author.epoch, author.mode) = (entry.epoch, entry.mode);
+            }
+            if let Some(open) = ledger.open.get_mut(&entry.id.slot()).filter(|open| open.id == entry.id) {
+                open.doomed = open.doomed.or(Some(ended));
+            }
+        }
         for partition in self.all_partitions() {
             if let Some(slot) = own_slot(&partition, entry.id) {
-                self.fence(&partition, slot, entry, numbering)?;
-                if numbering == Numbering::Restart {
+                self.fence(&partition, slot, entry, Numbering::Continue)?;
+            }
+        }
+        // Behind the fences, so that nothing of it comes after its markers.
+        self.abort_open(&mut self.ledger(), entry.id, ended)?;
+        if numbering == Numbering::Restart {
+            for partition in self.all_partitions() {
+                if let Some(slot) = own_slot(&partition, entry.id) {
+                    self.fence(&partition, slot, entry, numbering)?;
                     // Lost in a crash, it would leave the old numbering, and new records be taken for old ones.
                     self.flush_now(&partition)?;
                 }
@@ -174,7 +215,7 @@ impl Core {
         }
         let mut result = Ok(());
         for entry in &entries {
-            let fenced = self.fence_everywhere(entry, Numbering::Continue);
+            let fenced = self.fence_everywhere(entry, Numbering::Continue, Ended::Fenced);
             for slot in self.all_partitions().iter().filter_map(|partition| own_slot(partition, entry.id)) {
                 slot.assign(ProducerId::from_u64(0), State::UNUSED, Progress::default());
             }

@@ -9,9 +9,6 @@ use crate::{
 };
 use std::collections::HashMap;
 
-/// The log's own partition of registrations.
-pub(crate) const PRODUCERS: &str = "__producers";
-
 /// Whether a producer's numbering goes on when it is registered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numbering {

@@ -2,6 +2,7 @@
 
 use crate::{
     committer::FlushKind,
+    ids::ProducerId,
     log::{Log, Partition},
     partition::PartitionState,
 };
@@ -41,6 +42,14 @@ pub struct PartitionStats {
     pub snapshot_position: u64,
     /// Handles that can append.
     pub appenders: u64,
+    /// Offset behind the last stable record: up to here readers of committed records come.
+    pub stable_offset: u64,
+    /// Open transactions that have appended here.
+    pub open_transactions: u64,
+    /// The one that holds the last stable offset back: its producer, and its number.
+    pub held_by: Option<(ProducerId, u64)>,
+    /// Aborted transactions of which records may still be kept.
+    pub aborted_transactions: u64,
     /// Position of the oldest frame that is claimed and not published, if there is one: what is behind it is not visible.
     pub oldest_open_frame: Option<u64>,
 }
@@ -75,16 +84,30 @@ pub struct LogStats {
     pub producers_max: u64,
     /// What the committer does.
     pub flush: FlushStats,
+    /// Transactions that are open.
+    pub open_transactions: u64,
+    /// Transactions that are committed, and whose markers wait for them to be durable.
+    pub unmarked_transactions: u64,
 }
 
 fn stats_of(partition: &PartitionState) -> PartitionStats {
     let (segments, segments_ready, bytes) = partition.chain.totals();
     let counters = &partition.counters;
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (start_offset, end_offset) =
+        (partition.chain.start_offset(), partition.chain.visible_end().map_or(0, |end| end.offset));
+    let (open, held_by) = partition.stability.undecided();
+    let stable: Result<u64, std::convert::Infallible> = partition.stability.limit(|| Ok(end_offset));
+    let Ok(stable) = stable;
     PartitionStats {
         name: partition.name.to_string(),
-        start_offset: partition.chain.start_offset(),
-        end_offset: partition.chain.visible_end().map_or(0, |end| end.offset),
+        start_offset,
+        end_offset,
+        // Retention may have dropped the head of what holds it back.
+        stable_offset: stable.max(start_offset),
+        open_transactions: open as u64,
+        held_by: held_by.map(|open| (open.producer, open.transaction)),
+        aborted_transactions: partition.stability.aborted() as u64,
         durable_offset: partition.durable.offset(),
         segments,
         segments_ready,
@@ -116,7 +139,13 @@ impl Log {
         let core = &self.handle.core;
         let producers = core.registry().live_count() as u64;
         let partitions = core.all_partitions();
+        let (open, unmarked) = {
+            let ledger = core.ledger();
+            (ledger.open.len() as u64, ledger.decided.len() as u64)
+        };
         LogStats {
+            open_transactions: open,
+            unmarked_transactions: unmarked,
             partitions: partitions
                 .iter()
                 .filter(|partition| !partition.is_internal())

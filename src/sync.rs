@@ -3,7 +3,7 @@
 #[cfg(loom)]
 pub(crate) use loom::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicPtr, AtomicU64, Ordering},
     },
     thread::yield_now,
@@ -11,11 +11,14 @@ pub(crate) use loom::{
 #[cfg(not(loom))]
 pub(crate) use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicPtr, AtomicU64, Ordering},
     },
     thread::yield_now,
 };
+
+/// A lock whose holder panicked is taken as it is: what is behind one here is changed in single steps.
+pub(crate) use std::sync::PoisonError;
 
 /// Waits a little longer each turn: a few pauses while the other side is likely to be running, then the CPU is given
 /// away, since on a machine with few cores the other side may be waiting for this one.

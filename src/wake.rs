@@ -32,6 +32,8 @@ pub(crate) enum Awaited {
     Frame { segment: Arc<Segment>, unit: usize },
     /// The first frame of the segment with that number, or of a later one.
     Segment { partition: Arc<PartitionState>, number: u64 },
+    /// The record at that offset is stable.
+    Stable { partition: Arc<PartitionState>, offset: u64 },
 }
 
 impl Awaited {
@@ -44,6 +46,10 @@ impl Awaited {
                 }
                 let Ok(window) = segment.window() else { return true };
                 !matches!(find(&window, segment.shape(), *unit), Found::Nothing)
+            }
+            Self::Stable { partition, offset } => {
+                let limit = partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset));
+                limit.is_ok_and(|limit| limit > *offset)
             }
             Self::Segment { partition, number } => match partition.chain.segment(*number) {
                 Some(segment) => segment.base_offset().is_some(),

@@ -20,6 +20,7 @@
 //!
 //! There is no index on disk to compare: one is built in memory by whoever seeks.
 
+mod frame;
 mod partition;
 mod producers;
 
@@ -28,6 +29,7 @@ use crate::{
     error::OpenError,
     format::registration::RegistrationEntry,
     ids::ProducerId,
+    names::Content,
     stored::files::{LogFiles, PartitionFiles},
 };
 use std::{
@@ -195,9 +197,10 @@ impl Audit {
             done += files.bytes();
             passes.push(pass);
         }
-        let registered = passes.iter().find(|pass| pass.is_internal()).and_then(Pass::registrations);
+        let registered =
+            passes.iter().find(|pass| pass.content() == Content::Registrations).and_then(Pass::registrations);
         for mut pass in passes.into_iter().rev() {
-            if let Some(registered) = registered.as_ref().filter(|_| !pass.is_internal()) {
+            if let Some(registered) = registered.as_ref().filter(|_| pass.content() == Content::Records) {
                 pass.compare_with_registrations(registered);
             }
             let (summary, findings, more) = pass.end();

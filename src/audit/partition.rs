@@ -1,12 +1,13 @@
 //! One pass over a partition's segments, in order: frames, the chain of segments, seals, marks.
 
-use super::{FINDINGS_MAX, Finding, PartitionAudit, Registrations, Verdict, producers::Producers};
+use super::{FINDINGS_MAX, Finding, PartitionAudit, Registrations, Verdict, frame::fault_of, producers::Producers};
 use crate::{
-    format::{batch::Records, frame::Kind},
+    format::frame::Kind,
+    names::Content,
     segment::tail::{FIRST_UNIT, Place},
     stored::{
         files::{PartitionFiles, StoredSegment},
-        frames::{Frames, Item, Scan, Stop, StoredFrame},
+        frames::{Frames, Item, Scan, Stop},
         outlook::{Outlook, Scans, outlook_with},
     },
 };
@@ -245,7 +246,7 @@ impl Pass {
         let (summary, producers) = (&mut self.summary, &mut self.producers);
         let scan = frames.scan(from, segment.limit(), segment.seal.is_none(), |frame, shape| {
             summary.frames += 1;
-            let taken = frame.taken(shape);
+            let taken = frame.taken(shape, base_offset);
             if matches!(taken.kind, Kind::Record | Kind::Batch) {
                 summary.records += u64::from(taken.records);
             }
@@ -455,8 +456,8 @@ impl Pass {
         at >= FIRST_UNIT as u64 * 8 && scan.is_some_and(|scan| scan.stop == Some(Stop::Nothing))
     }
 
-    pub(super) fn is_internal(&self) -> bool {
-        self.files.is_internal()
+    pub(super) fn content(&self) -> Content {
+        self.files.content()
     }
 
     /// The registrations that a replay gives, if nothing of them is in doubt.
@@ -477,24 +478,5 @@ impl Pass {
         self.summary.snapshots = self.producers.snapshots_agreed();
         self.summary.verdict = self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Clean);
         (self.summary, self.findings, self.more)
-    }
-}
-
-/// What is wrong with a frame whose checksum agrees.
-fn fault_of(frame: &StoredFrame<'_>) -> Option<String> {
-    let records = frame.stored.records();
-    match frame.stored.kind() {
-        Kind::Batch => {
-            let mut bytes = 0;
-            let found = Records::new(frame.body).inspect(|record| bytes += record.len() + 4).count();
-            (found != records as usize || bytes != frame.body.len()).then(|| {
-                format!("the batch says {records} records, and holds {found} in {bytes} of {} bytes", frame.body.len())
-            })
-        }
-        Kind::Record => (records != 1).then(|| format!("a frame of one record takes {records} offsets")),
-        Kind::Void => None,
-        Kind::Start | Kind::Fence | Kind::Mark => {
-            (records != 0).then(|| format!("a control frame takes {records} offsets"))
-        }
     }
 }

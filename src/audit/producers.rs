@@ -5,9 +5,10 @@
 
 use super::{Registrations, producer};
 use crate::{
-    format::snapshot::{ProducerEntry, Snapshot},
+    format::snapshot::{Aborted, ProducerEntry, Snapshot},
     ids::ProducerId,
     partition::{
+        ledger::LedgerReplay,
         replay::{Replay, Taken},
         snapshots::read,
     },
@@ -39,9 +40,9 @@ pub(super) struct Producers {
 impl Producers {
     pub(super) fn new(files: &PartitionFiles) -> Self {
         Self {
-            replay: Replay::new(files.is_internal()),
+            replay: Replay::new(files.content()),
             complete_from: Some(0),
-            recovered: Some(Replay::new(files.is_internal())),
+            recovered: Some(Replay::new(files.content())),
             snapshots: BTreeMap::new(),
             agreed: 0,
             faults: Vec::new(),
@@ -64,17 +65,17 @@ impl Producers {
         }
         let Some(first) = first else {
             if let Some((_, snapshot)) = self.snapshots.values().next_back() {
-                self.replay = Replay::from_snapshot(snapshot, files.is_internal());
+                self.replay = Replay::from_snapshot(snapshot, files.content());
                 self.recovered = Some(self.replay.clone());
             }
             return;
         };
         if first.number > 1 {
             let before = self.snapshots.get(&(first.number - 1));
-            let replay = before.map(|(_, snapshot)| Replay::from_snapshot(snapshot, files.is_internal()));
+            let replay = before.map(|(_, snapshot)| Replay::from_snapshot(snapshot, files.content()));
             self.complete_from = Some(if replay.is_some() { 0 } else { first.header.base_position });
             self.recovered.clone_from(&replay);
-            self.replay = replay.unwrap_or_else(|| Replay::new(files.is_internal()));
+            self.replay = replay.unwrap_or_else(|| Replay::new(files.content()));
         }
     }
 
@@ -102,7 +103,8 @@ impl Producers {
     }
 
     fn chain_fault(&self, frame: &Taken<'_>, complete_from: u64) -> Option<String> {
-        let stored = frame.producer.filter(|stored| !is_nobody(stored.id))?;
+        // A marker names no batch: it says how its producer goes on.
+        let stored = frame.producer.filter(|stored| !is_nobody(stored.id) && !frame.kind.is_marker())?;
         let before = self.replay.producer_in(stored.id.slot()).filter(|before| before.id == stored.id);
         let Some(ProducerEntry { epoch, progress, .. }) = before else {
             // Its batches before may have been dropped by retention.
@@ -161,7 +163,7 @@ impl Producers {
         let agrees = faults.is_empty();
         self.agreed += u64::from(agrees && whole);
         self.faults.extend(faults.into_iter().map(|what| (path.clone(), what)));
-        let again = Replay::from_snapshot(snapshot, files.is_internal());
+        let again = Replay::from_snapshot(snapshot, files.content());
         if stands {
             self.recovered = Some(again.clone());
         }
@@ -239,7 +241,7 @@ fn is_nobody(id: ProducerId) -> bool {
 fn entry(entry: Option<&ProducerEntry>) -> String {
     match entry {
         None => "no producer there".to_owned(),
-        Some(ProducerEntry { id, epoch, progress }) => format!(
+        Some(ProducerEntry { id, epoch, progress, .. }) => format!(
             "{} in epoch {epoch} with next sequence {} and last batch at position {}",
             producer(*id),
             progress.expected,
@@ -266,6 +268,17 @@ fn differences(replay: &Replay, snapshot: &Snapshot, complete_from: u64) -> Vec<
     }
     if complete_from == 0 && !snapshot.registrations.iter().eq(replay.registrations()) {
         told.push("the snapshot's registrations are not those of a replay".to_owned());
+    }
+    if complete_from == 0 && !snapshot.undecided.iter().eq(replay.undecided()) {
+        told.push("the snapshot's undecided transactions are not those of a replay".to_owned());
+    }
+    let known = |aborted: &&Aborted| snapshot.aborted.first().is_some_and(|first| aborted.marker >= first.marker);
+    if complete_from == 0 && !snapshot.aborted.iter().eq(replay.aborted().iter().filter(known)) {
+        told.push("the snapshot's aborted transactions are not those of a replay".to_owned());
+    }
+    let ledger = LedgerReplay::from_entries(&snapshot.ledger).state();
+    if complete_from == 0 && replay.ledger().is_some_and(|replay| replay.state() != ledger) {
+        told.push("the snapshot's ledger is not that of a replay".to_owned());
     }
     let more = told.len().saturating_sub(TOLD_MAX);
     told.truncate(TOLD_MAX);

@@ -26,7 +26,8 @@
 //! - *previous position*: of the frame that holds this producer's previous batch in this partition; 0 is none. An old
 //!   retry is found by walking these. The near form has the *distance back* from the frame's own position instead, in
 //!   units of 8 B, and 0 for none: 16 bytes fewer, which at 100 B is a tenth of what an append takes.
-//! - *transaction number*: 0 is none.
+//! - *transaction number*: 0 is none. A marker, which ends a transaction here, has a producer's part in its far form: the
+//!   sequence that comes next, and the position of the last batch that counts.
 //!
 //! A void frame with a producer's part whose id is all ones stands in the place of frames that a salvage has lost: it takes
 //! their offsets, and says that producers' batches may be missing there.
@@ -76,6 +77,10 @@ pub(crate) enum Kind {
     Fence = 17,
     /// How far the partition was durable (`control.rs`).
     Mark = 18,
+    /// Ends a transaction in this partition: its records count. Far form, no body.
+    Commit = 19,
+    /// Ends a transaction in this partition: its records are to be passed over. Far form, no body.
+    Abort = 20,
 }
 
 impl Kind {
@@ -87,8 +92,16 @@ impl Kind {
             16 => Self::Start,
             17 => Self::Fence,
             18 => Self::Mark,
+            19 => Self::Commit,
+            20 => Self::Abort,
             _ => return None,
         })
+    }
+
+    /// Whether it ends a transaction: its producer's part then names no batch, but says how the producer goes on.
+    #[inline(always)]
+    pub(crate) const fn is_marker(self) -> bool {
+        matches!(self, Self::Commit | Self::Abort)
     }
 }
 

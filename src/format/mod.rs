@@ -32,6 +32,7 @@ pub(crate) mod batch;
 pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod frame;
+pub(crate) mod ledger;
 pub(crate) mod registration;
 pub(crate) mod segment_header;
 pub(crate) mod snapshot;

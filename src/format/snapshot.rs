@@ -5,25 +5,38 @@
 //!   8 version: u32, reserved: u32      56 end offset
 //!  16 log identity, 16 bytes           64 producers
 //!  32 partition number: u32, reserved  72 bytes of registrations
-//!  40 segment number                   80 open transactions (none in version 1)
-//!  88 producers, 48 bytes each, by slot, ascending:
+//!  40 segment number                   80 undecided transactions
+//!                                      88 aborted transactions
+//!                                      96 bytes of the ledger
+//! 104 producers, 48 bytes each, by slot, ascending:
 //!       0 producer id    8 epoch: u32, reserved: u32   16 sequence that comes next
-//!      24 position of the last batch                   32 its time   40 transaction number
+//!      24 position of the last batch                   32 its time   40 its latest transaction here
+//!   . undecided transactions, 64 bytes each, by producer and number:
+//!       0 producer id    8 transaction number          16 epoch: u32, reserved: u32   24 its first offset here
+//!      32 position of its last frame here
+//!      40 the producer's state before it: sequence that comes next, position of the last batch, its time
+//!   . aborted transactions, 24 bytes each, in the order of their markers:
+//!       0 producer id    8 transaction number          16 the marker's position
 //!   . registrations (`registration.rs`): only in the log's own partition of producers
+//!   . ledger (`ledger.rs`), each entry behind its length, u32: only in the log's own partition of transactions
 //!   . checksum: xxh3-64 of all bytes before
 //! ```
 
-use super::{VERSION, registration::RegistrationEntry};
+use super::{VERSION, ledger::LedgerEntry, registration::RegistrationEntry};
 use crate::ids::{ProducerId, Progress};
 use std::{fs::File, io, os::unix::fs::FileExt};
 use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"ONCESNAP");
-const HEADER_WORDS: usize = 11;
+const HEADER_WORDS: usize = 13;
 const HEADER_BYTES: usize = HEADER_WORDS * 8;
 const ENTRY_WORDS: usize = 6;
 const ENTRY_BYTES: usize = ENTRY_WORDS * 8;
+const UNDECIDED_WORDS: usize = 8;
+const ABORTED_WORDS: usize = 3;
 const CHECKSUM_BYTES: usize = 8;
+/// Bytes before each entry of the ledger: its length.
+const LENGTH_BYTES: usize = 4;
 
 /// Which partition a snapshot is of, and up to where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +54,30 @@ pub(crate) struct ProducerEntry {
     pub(crate) id: ProducerId,
     pub(crate) epoch: u32,
     pub(crate) progress: Progress,
+    /// The latest transaction that it has written in here; 0 for none.
+    pub(crate) transaction: u64,
+}
+
+/// A transaction with frames in the partition, and no marker behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Undecided {
+    pub(crate) producer: ProducerId,
+    pub(crate) transaction: u64,
+    pub(crate) epoch: u32,
+    pub(crate) first_offset: u64,
+    /// Of its last frame.
+    pub(crate) last_position: u64,
+    /// The producer's before its first frame: what an abort goes back to.
+    pub(crate) before: Progress,
+}
+
+/// An aborted transaction whose frames may still be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aborted {
+    pub(crate) producer: ProducerId,
+    pub(crate) transaction: u64,
+    /// Of its marker: below, there may be frames of it.
+    pub(crate) marker: u64,
 }
 
 /// A snapshot's content.
@@ -49,19 +86,69 @@ pub(crate) struct Snapshot {
     pub(crate) header: SnapshotHeader,
     /// Ascending by slot.
     pub(crate) producers: Vec<ProducerEntry>,
+    /// Ascending by producer and number.
+    pub(crate) undecided: Vec<Undecided>,
+    /// In the order of their markers.
+    pub(crate) aborted: Vec<Aborted>,
     pub(crate) registrations: Vec<RegistrationEntry>,
+    pub(crate) ledger: Vec<LedgerEntry>,
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn decode_entry(bytes: &[u8; ENTRY_BYTES]) -> ProducerEntry {
-    let words: [u64; ENTRY_WORDS] =
-        std::array::from_fn(|index| u64::from_le_bytes(std::array::from_fn(|at| bytes[index * 8 + at])));
-    let [id, epoch, expected, last_position, last_ms, _] = words;
-    let progress = Progress { expected, last_position, last_ms };
-    ProducerEntry { id: ProducerId::from_u64(id), epoch: epoch as u32, progress }
+/// Takes `N` words off the front of bytes.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u64; N]> {
+    let (head, rest) = bytes.split_at_checked(N * 8)?;
+    *bytes = rest;
+    Some(std::array::from_fn(|index| u64::from_le_bytes(std::array::from_fn(|at| head[index * 8 + at]))))
+}
+
+fn put<const N: usize>(words: [u64; N], into: &mut Vec<u8>) {
+    into.extend(words.map(u64::to_le_bytes).as_flattened());
+}
+
+/// The first entry of a ledger's bytes, and what follows it.
+fn ledger_entry(bytes: &[u8]) -> Option<(LedgerEntry, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    let (entry, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((LedgerEntry::decode(entry)?, rest))
+}
+
+impl ProducerEntry {
+    const fn words(&self) -> [u64; ENTRY_WORDS] {
+        let Progress { expected, last_position, last_ms } = self.progress;
+        [self.id.get(), self.epoch as u64, expected, last_position, last_ms, self.transaction]
+    }
+
+    const fn from_words([id, epoch, expected, last_position, last_ms, transaction]: [u64; ENTRY_WORDS]) -> Self {
+        let progress = Progress { expected, last_position, last_ms };
+        Self { id: ProducerId::from_u64(id), epoch: epoch as u32, progress, transaction }
+    }
+}
+
+impl Undecided {
+    const fn words(&self) -> [u64; UNDECIDED_WORDS] {
+        let Progress { expected, last_position, last_ms } = self.before;
+        let Self { producer, transaction, epoch, first_offset, last_position: last, .. } = *self;
+        [producer.get(), transaction, epoch as u64, first_offset, last, expected, last_position, last_ms]
+    }
+
+    const fn from_words(words: [u64; UNDECIDED_WORDS]) -> Self {
+        let [producer, transaction, epoch, first_offset, last, expected, last_position, last_ms] = words;
+        let before = Progress { expected, last_position, last_ms };
+        let producer = ProducerId::from_u64(producer);
+        Self { producer, transaction, epoch: epoch as u32, first_offset, last_position: last, before }
+    }
+}
+
+/// Entries of a fixed length, if there are as many as were counted.
+fn entries<const N: usize, T>(bytes: &mut &[u8], count: u64, from: fn([u64; N]) -> T) -> Option<Vec<T>> {
+    let length = usize::try_from(count).ok()?.checked_mul(N * 8).filter(|length| *length <= bytes.len())?;
+    let (mut head, rest) = bytes.split_at(length);
+    *bytes = rest;
+    Some(std::iter::from_fn(|| take(&mut head).map(from)).collect())
 }
 
 impl Snapshot {
@@ -69,6 +156,14 @@ impl Snapshot {
         let mut registrations = Vec::new();
         for entry in &self.registrations {
             entry.encode(&mut registrations);
+        }
+        let mut ledger = Vec::new();
+        for entry in &self.ledger {
+            let at = ledger.len();
+            ledger.extend([0; LENGTH_BYTES]);
+            entry.encode(&mut ledger);
+            let length = (ledger.len() - at - LENGTH_BYTES) as u32;
+            ledger[at..at + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         }
         let header: [u64; HEADER_WORDS] = [
             MAGIC,
@@ -81,17 +176,28 @@ impl Snapshot {
             self.header.end_offset,
             self.producers.len() as u64,
             registrations.len() as u64,
-            0,
+            self.undecided.len() as u64,
+            self.aborted.len() as u64,
+            ledger.len() as u64,
         ];
-        let length = HEADER_BYTES + self.producers.len() * ENTRY_BYTES + registrations.len() + CHECKSUM_BYTES;
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend(header.map(u64::to_le_bytes).as_flattened());
-        for ProducerEntry { id, epoch, progress } in &self.producers {
-            let words: [u64; ENTRY_WORDS] =
-                [id.get(), u64::from(*epoch), progress.expected, progress.last_position, progress.last_ms, 0];
-            bytes.extend(words.map(u64::to_le_bytes).as_flattened());
+        let length = (HEADER_WORDS
+            + self.producers.len() * ENTRY_WORDS
+            + self.undecided.len() * UNDECIDED_WORDS
+            + self.aborted.len() * ABORTED_WORDS)
+            * 8;
+        let mut bytes = Vec::with_capacity(length + registrations.len() + ledger.len() + CHECKSUM_BYTES);
+        put(header, &mut bytes);
+        for producer in &self.producers {
+            put(producer.words(), &mut bytes);
+        }
+        for undecided in &self.undecided {
+            put(undecided.words(), &mut bytes);
+        }
+        for Aborted { producer, transaction, marker } in &self.aborted {
+            put([producer.get(), *transaction, *marker], &mut bytes);
         }
         bytes.extend(registrations);
+        bytes.extend(ledger);
         let checksum = xxh3_64(&bytes);
         bytes.extend(checksum.to_le_bytes());
         bytes
@@ -100,12 +206,11 @@ impl Snapshot {
     /// The snapshot in `bytes`, or what is wrong with them. Believes no length that the bytes do not have.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         let body = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or("it is cut short")?;
-        if body < HEADER_BYTES {
-            return Err("it is cut short");
-        }
-        let header: [u64; HEADER_WORDS] = std::array::from_fn(|index| word(bytes, index * 8).unwrap_or(0));
-        let [magic, version, low, high, partition, segment, end_position, end_offset, producers, registered, open] =
+        let mut rest = &bytes[..body];
+        let header: [u64; HEADER_WORDS] = take(&mut rest).ok_or("it is cut short")?;
+        let [magic, version, low, high, partition, segment, end_position, end_offset, producers, registered, ..] =
             header;
+        let [.., undecided, aborted, ledger] = header;
         if magic != MAGIC {
             return Err("it does not begin as a snapshot does");
         }
@@ -115,26 +220,34 @@ impl Snapshot {
         if word(bytes, body) != Some(xxh3_64(&bytes[..body])) {
             return Err("its checksum does not agree");
         }
-        if open != 0 {
-            return Err("it holds transactions, which this version does not have");
+        let too_many = "its lengths do not add up";
+        let producers = entries(&mut rest, producers, ProducerEntry::from_words).ok_or(too_many)?;
+        let undecided = entries(&mut rest, undecided, Undecided::from_words).ok_or(too_many)?;
+        let aborted = entries(&mut rest, aborted, |[producer, transaction, marker]| Aborted {
+            producer: ProducerId::from_u64(producer),
+            transaction,
+            marker,
+        });
+        let aborted = aborted.ok_or(too_many)?;
+        if registered.checked_add(ledger) != Some(rest.len() as u64) {
+            return Err(too_many);
         }
-        let producers_bytes = producers.checked_mul(ENTRY_BYTES as u64).ok_or("it counts too many producers")?;
-        if (HEADER_BYTES as u64).checked_add(producers_bytes).and_then(|end| end.checked_add(registered))
-            != Some(body as u64)
-        {
-            return Err("its lengths do not add up");
-        }
-        let (entries, mut rest) = bytes[HEADER_BYTES..body].split_at(producers_bytes as usize);
-        let producers = entries.as_chunks::<ENTRY_BYTES>().0.iter().map(decode_entry).collect();
+        let (mut registered, mut ledger_bytes) = rest.split_at(registered as usize);
         let mut registrations = Vec::new();
-        while !rest.is_empty() {
-            let (entry, following) = RegistrationEntry::decode(rest).ok_or("it holds a broken registration")?;
+        while !registered.is_empty() {
+            let (entry, following) = RegistrationEntry::decode(registered).ok_or("it holds a broken registration")?;
             registrations.push(entry);
-            rest = following;
+            registered = following;
+        }
+        let mut ledger = Vec::new();
+        while !ledger_bytes.is_empty() {
+            let (entry, following) = ledger_entry(ledger_bytes).ok_or("it holds a broken entry of the ledger")?;
+            ledger.push(entry);
+            ledger_bytes = following;
         }
         let log = u128::from(low) | u128::from(high) << 64;
         let header = SnapshotHeader { log, partition: partition as u32, segment, end_position, end_offset };
-        Ok(Self { header, producers, registrations })
+        Ok(Self { header, producers, undecided, aborted, registrations, ledger })
     }
 
     /// Looks one producer up in a snapshot file without reading the rest of it. A hint: the file's checksum is not
@@ -150,7 +263,7 @@ impl Snapshot {
             let middle = low + (high - low) / 2;
             let mut bytes = [0; ENTRY_BYTES];
             file.read_exact_at(&mut bytes, HEADER_BYTES as u64 + middle * ENTRY_BYTES as u64)?;
-            let entry = decode_entry(&bytes);
+            let Some(entry) = take(&mut bytes.as_slice()).map(ProducerEntry::from_words) else { break };
             match entry.id.slot().cmp(&producer.slot()) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -171,7 +284,17 @@ mod tests {
             id: ProducerId::new(slot, 1),
             epoch: 3,
             progress: Progress { expected: 10 + u64::from(slot), last_position: 4096, last_ms: 7 },
+            transaction: 2,
         });
+        let undecided = Undecided {
+            producer: ProducerId::new(2, 1),
+            transaction: 2,
+            epoch: 3,
+            first_offset: 88,
+            last_position: 8192,
+            before: Progress { expected: 10, last_position: 4096, last_ms: 6 },
+        };
+        let aborted = Aborted { producer: ProducerId::new(5, 1), transaction: 1, marker: 6000 };
         let registration = RegistrationEntry {
             id: ProducerId::new(2, 1),
             epoch: 3,
@@ -183,7 +306,10 @@ mod tests {
         Snapshot {
             header: SnapshotHeader { log: 1 << 80, partition: 4, segment: 6, end_position: 1 << 20, end_offset: 99 },
             producers: producers.to_vec(),
+            undecided: vec![undecided],
+            aborted: vec![aborted, Aborted { transaction: 2, ..aborted }],
             registrations: vec![registration],
+            ledger: vec![LedgerEntry::Undo { from: 7 }, LedgerEntry::Group { group: "g".into(), generation: 1 }],
         }
     }
 

@@ -51,6 +51,8 @@ pub(crate) enum Admission {
     Sequence(Progress),
     /// The slot's epoch or mode is another one.
     State,
+    /// The producer is in another transaction here, or in one where it should be in none, or the other way round.
+    Transaction,
     /// The slot belongs to another producer.
     Producer,
 }
@@ -161,24 +163,26 @@ impl Cursor {
         supply: &S,
     ) -> Result<Admission, S::Error> {
         match self.form(progress.last_position) {
-            Form::Far => self.append_session_far(fitting, slot, id, state, progress, now_ms, supply),
-            _ => self.append_session_in::<B, S, false>(fitting, slot, id, state, progress, now_ms, supply),
+            Form::Far => self.append_session_far(fitting, slot, id, state, progress, 0, now_ms, supply),
+            _ => self.append_session_in::<B, S, false>(fitting, slot, id, state, progress, 0, now_ms, supply),
         }
     }
 
-    #[cold]
+    /// Appends as a session, with the far form: where the producer's last batch is far back, and in a transaction.
+    #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "as above")]
-    fn append_session_far<B: Body, S: Supply>(
+    pub(crate) fn append_session_far<B: Body, S: Supply>(
         &mut self,
         fitting: &Fitting<'_, B>,
         slot: &Slot,
         id: ProducerId,
         state: State,
         progress: &mut Progress,
+        transaction: u64,
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
-        self.append_session_in::<B, S, true>(fitting, slot, id, state, progress, now_ms, supply)
+        self.append_session_in::<B, S, true>(fitting, slot, id, state, progress, transaction, now_ms, supply)
     }
 
     /// The two forms are two paths, so that the header of the usual one is never put together in memory.
@@ -191,6 +195,7 @@ impl Cursor {
         id: ProducerId,
         state: State,
         progress: &mut Progress,
+        transaction: u64,
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
@@ -207,14 +212,14 @@ impl Cursor {
         }
         if !form.reaches(position, progress.last_position) {
             self.tail.publish_void(reservation, units, records, now_ms);
-            return self.append_session_far(fitting, slot, id, state, progress, now_ms, supply);
+            return self.append_session_far(fitting, slot, id, state, progress, transaction, now_ms, supply);
         }
         let producer = Producer {
             id,
             first_sequence: progress.expected,
             epoch: state.epoch(),
             previous_position: progress.last_position,
-            transaction: 0,
+            transaction,
         };
         *progress =
             Progress { expected: progress.expected + u64::from(records), last_position: position, last_ms: now_ms };
@@ -223,13 +228,15 @@ impl Cursor {
         Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
     }
 
-    /// Appends by id.
+    /// Appends by id, in the transaction of that number, or in none.
     #[inline]
+    #[expect(clippy::too_many_arguments, reason = "what a producer sends along, and where it goes")]
     pub(crate) fn append_by_id<B: Body, S: Supply>(
         &mut self,
         fitting: &Fitting<'_, B>,
         slot: &Slot,
         stamp: Stamp,
+        transaction: u64,
         state: State,
         now_ms: u64,
         supply: &S,
@@ -241,29 +248,35 @@ impl Cursor {
         if locked.slot().producer() != stamp.producer {
             return Ok(Admission::Producer);
         }
+        if locked.slot().transaction() != transaction {
+            return Ok(Admission::Transaction);
+        }
         let progress = locked.slot().progress();
         if progress.expected != stamp.sequence {
             return Ok(Admission::Sequence(progress));
         }
         match self.form(progress.last_position) {
-            Form::Far => self.append_locked_far(fitting, locked, stamp, progress, ahead, now_ms, supply),
-            _ => self.append_locked::<B, S, false>(fitting, locked, stamp, progress, ahead, now_ms, supply),
+            Form::Near if transaction == 0 => {
+                self.append_locked::<B, S, false>(fitting, locked, stamp, 0, progress, ahead, now_ms, supply)
+            }
+            _ => self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms, supply),
         }
     }
 
-    #[cold]
+    #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "the state of an append that has come half its way")]
     fn append_locked_far<B: Body, S: Supply>(
         &mut self,
         fitting: &Fitting<'_, B>,
         locked: Locked<'_>,
         stamp: Stamp,
+        transaction: u64,
         progress: Progress,
         ahead: u64,
         now_ms: u64,
         supply: &S,
     ) -> Result<Admission, S::Error> {
-        self.append_locked::<B, S, true>(fitting, locked, stamp, progress, ahead, now_ms, supply)
+        self.append_locked::<B, S, true>(fitting, locked, stamp, transaction, progress, ahead, now_ms, supply)
     }
 
     #[inline(always)]
@@ -273,6 +286,7 @@ impl Cursor {
         fitting: &Fitting<'_, B>,
         locked: Locked<'_>,
         stamp: Stamp,
+        transaction: u64,
         progress: Progress,
         ahead: u64,
         now_ms: u64,
@@ -285,7 +299,7 @@ impl Cursor {
         let position = self.tail.shape().position(reservation.place.units);
         if !form.reaches(position, progress.last_position) {
             self.tail.publish_void(reservation, units, records, now_ms);
-            return self.append_locked_far(fitting, locked, stamp, progress, ahead, now_ms, supply);
+            return self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms, supply);
         }
         locked.slot().advance(Progress {
             expected: progress.expected + u64::from(records),
@@ -299,7 +313,7 @@ impl Cursor {
             first_sequence: stamp.sequence,
             epoch: stamp.epoch,
             previous_position: progress.last_position,
-            transaction: 0,
+            transaction,
         };
         Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
     }

@@ -94,7 +94,7 @@ impl PartitionState {
     }
 
     /// The frame at a position, once it is published; none if it is no longer kept.
-    fn published_at(&self, position: u64) -> Result<Option<Located>, FetchError> {
+    pub(crate) fn published_at(&self, position: u64) -> Result<Option<Located>, FetchError> {
         let mut backoff = Backoff::new();
         loop {
             let lookup = self

@@ -35,10 +35,10 @@ impl PartitionState {
     fn as_of_the_newest_snapshot(&self, segment: u64) -> Option<Replay> {
         let newest = locked(&self.snapshots).last().cloned();
         match newest {
-            None => (segment == 0).then(|| Replay::new(self.is_internal())),
+            None => (segment == 0).then(|| Replay::new(self.content())),
             Some(file) if file.segment == segment => {
                 let snapshot = read(&file.path, self.identity.log, self.number).ok()?;
-                Some(Replay::from_snapshot(&snapshot, self.is_internal()))
+                Some(Replay::from_snapshot(&snapshot, self.content()))
             }
             Some(_) => None,
         }

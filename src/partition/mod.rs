@@ -11,7 +11,9 @@
 //! | `chain.rs` | the segments by number, offset and position; what is visible |
 //! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
 //! | `pressure.rs` | when it is better to wait than to make one more segment |
-//! | `replay.rs` | the producers that a stretch of frames amounts to |
+//! | `replay.rs`, `ledger.rs` | the producers, and the decisions, that a stretch of frames amounts to |
+//! | `stability.rs` | up to where every transaction is decided, and which are aborted |
+//! | `marker.rs` | the end of a transaction in this partition |
 //! | `listing.rs`, `recovery.rs` | all of the above from what is on disk |
 //! | `following.rs` | the producers as of the newest sealed end, in memory between two snapshots |
 //! | `snapshots.rs` | the producers as of a sealed end, written beside the segments |
@@ -29,7 +31,10 @@ pub(crate) mod fill;
 #[cfg(not(loom))]
 mod following;
 #[cfg(not(loom))]
+pub(crate) mod ledger;
+#[cfg(not(loom))]
 pub(crate) mod listing;
+pub(crate) mod marker;
 #[cfg(not(loom))]
 pub(crate) mod preparer;
 #[cfg(not(loom))]
@@ -41,6 +46,7 @@ pub(crate) mod replay;
 pub(crate) mod slot;
 #[cfg(not(loom))]
 pub(crate) mod snapshots;
+pub(crate) mod stability;
 #[cfg(not(loom))]
 pub(crate) mod upkeep;
 

@@ -25,6 +25,7 @@
 
 use super::{
     chain::{Chain, End},
+    ledger::LedgerReplay,
     listing::{Listing, begun_segments, list, start_of},
     replay::{Replay, control_words},
     snapshots::{SnapshotFile, read},
@@ -32,6 +33,7 @@ use super::{
 use crate::{
     error::{OpenError, io_at},
     format::{SEGMENT_HEADER_BYTES, control::Mark, files::Identity, frame::Kind, segment_header::SealReason},
+    names::Content,
     raw::window::Window,
     segment::{
         file::Segment,
@@ -53,17 +55,20 @@ pub(crate) struct Recovered {
     pub(crate) snapshots: Vec<SnapshotFile>,
     /// Where the partition ends: all of it is durable now.
     pub(crate) durable: End,
+    /// Position from which on frames were read; below, a snapshot stands for them, and they were synced before it.
+    pub(crate) replayed_from: u64,
 }
 
 impl Recovered {
     /// A partition that nobody has appended to.
-    pub(crate) fn nothing() -> Self {
+    pub(crate) fn nothing(content: Content) -> Self {
         let end = End { position: 0, offset: 0 };
         Self {
             chain: Chain::new(Vec::new(), 0, 0, end),
-            replay: Replay::new(false),
+            replay: Replay::new(content),
             snapshots: Vec::new(),
             durable: end,
+            replayed_from: 0,
         }
     }
 }
@@ -83,7 +88,7 @@ fn mark_of(segment: &Segment, window: &Window, frame: &Frame) -> Option<u64> {
 }
 
 /// Scans the valid frames of a segment into `replay`, up to its seal, or to the first frame that is not whole.
-fn scan(segment: &Segment, replay: &mut Replay) -> io::Result<Scanned> {
+fn scan(segment: &Segment, base_offset: u64, replay: &mut Replay) -> io::Result<Scanned> {
     let window = segment.window()?;
     let shape = *segment.shape();
     let limit = segment.limit();
@@ -96,7 +101,7 @@ fn scan(segment: &Segment, replay: &mut Replay) -> io::Result<Scanned> {
                 if u64::from(frame.stored.offset_delta()) == end.records && segment.verifies(&window, &frame) =>
             {
                 frame.fetch_on(&window);
-                replay.apply(&frame, segment, &window);
+                replay.apply(&frame, segment, &window, base_offset);
                 durable = durable.max(mark_of(segment, &window, &frame).unwrap_or(0));
                 end.units += frame.units;
                 end.records += u64::from(frame.stored.records());
@@ -139,7 +144,7 @@ fn usable_snapshot(
     segments: &[Segment],
     identity: &Identity,
     partition: u32,
-    internal: bool,
+    content: Content,
 ) -> (Option<Begin>, Vec<SnapshotFile>, u64) {
     let first = segments.first().map(Segment::number);
     let mut newest = None;
@@ -166,7 +171,7 @@ fn usable_snapshot(
         kept.push(file);
         if newest.is_none() {
             let end = End { position: header.end_position, offset: header.end_offset };
-            newest = Some(Begin { covered: *number, end, replay: Replay::from_snapshot(&snapshot, internal) });
+            newest = Some(Begin { covered: *number, end, replay: Replay::from_snapshot(&snapshot, content) });
         }
     }
     kept.reverse();
@@ -194,17 +199,18 @@ pub(crate) fn recover(
     directory: &Path,
     identity: &Identity,
     partition: u32,
-    internal: bool,
+    content: Content,
 ) -> Result<Recovered, OpenError> {
     let listing = list(directory)?;
     let (mut segments, mut headless) = begun_segments(&listing, identity, partition)?;
-    let (newest, snapshots, witnessed) = usable_snapshot(&listing, &segments, identity, partition, internal);
+    let (newest, snapshots, witnessed) = usable_snapshot(&listing, &segments, identity, partition, content);
     let begin = newest.unwrap_or_else(|| Begin {
         covered: 0,
         end: End { position: 0, offset: 0 },
-        replay: Replay::new(internal),
+        replay: Replay::new(content),
     });
     let Begin { covered, mut end, mut replay } = begin;
+    let replayed_from = end.position;
     // A name without a header where the first segment should be.
     let torn_first = headless.iter().any(|(number, ..)| *number == covered + 1);
     if let Some(first) = segments.first()
@@ -273,9 +279,9 @@ pub(crate) fn recover(
             continue;
         }
         // What the snapshot stands for already must not be applied to it once more, whatever became of the seal.
-        let mut covered_already = Replay::new(internal);
+        let mut covered_already = Replay::new(content);
         let replay = if is_covered { &mut covered_already } else { &mut replay };
-        let scanned = scan(&segment, replay).map_err(io_at("map", &path))?;
+        let scanned = scan(&segment, base_offset, replay).map_err(io_at("map", &path))?;
         durable = durable.max(scanned.durable).max(segment.seal().map_or(0, |seal| seal.durable));
         let whole = match segment.seal() {
             Some(seal) => scanned.end.units as u64 >= seal.end_units && scanned.end.records == seal.records,
@@ -327,7 +333,23 @@ pub(crate) fn recover(
     }
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
-    Ok(Recovered { chain: Chain::new(kept, last_number, next_position, end), replay, snapshots, durable: end })
+    let chain = Chain::new(kept, last_number, next_position, end);
+    if let Some(position) = replay.ledger().and_then(LedgerReplay::undecodable) {
+        return Err(undecodable(&chain, directory, position));
+    }
+    replay.forget_aborted_before(chain.start_position());
+    Ok(Recovered { chain, replay, snapshots, durable: end, replayed_from })
+}
+
+/// A record of the ledger that is as it was written, and that this build can't read: what it decides must not be guessed.
+fn undecodable(chain: &Chain, directory: &Path, position: u64) -> OpenError {
+    let holder = chain.begun().into_iter().find(|segment| position < segment.end_of_file());
+    let (path, at) = match holder {
+        Some(segment) => (segment.path(), position - segment.shape().base_position),
+        None => (directory.to_owned(), position),
+    };
+    let reason = format!("no entry of the ledger that this build knows, at position {position}");
+    OpenError::Corrupt { path, at, reason }
 }
 
 /// Waits until everything that is about to be read is on the device: what was only in the system's cache when the process

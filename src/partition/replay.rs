@@ -1,14 +1,16 @@
 //! What the frames of a partition say of its producers: one fold, used by recovery, by snapshots, and by whoever wants to
 //! check a live table. It never fails on history: what was appended was admitted then, and is taken as it stands.
 
+use super::ledger::LedgerReplay;
 use crate::{
     format::{
         control::{CONTROL_BYTES, Fence},
         frame::{Form, Kind, Producer},
         registration::RegistrationEntry,
-        snapshot::{ProducerEntry, Snapshot, SnapshotHeader},
+        snapshot::{Aborted, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
     },
     ids::{ProducerId, Progress},
+    names::Content,
     raw::window::Window,
     segment::{file::Segment, scan::Frame},
 };
@@ -21,6 +23,8 @@ const SLOTS_MAX: u32 = 1 << 28;
 #[derive(Clone, Copy)]
 pub(crate) struct Taken<'a> {
     pub(crate) position: u64,
+    /// Of its first record.
+    pub(crate) offset: u64,
     pub(crate) at_ms: u64,
     pub(crate) kind: Kind,
     pub(crate) records: u32,
@@ -33,22 +37,40 @@ pub(crate) struct Taken<'a> {
 pub(crate) struct Replay {
     /// By slot.
     producers: Vec<Option<ProducerEntry>>,
+    /// Transactions without a marker, by producer and number.
+    undecided: BTreeMap<(u64, u64), Undecided>,
+    /// In the order of their markers.
+    aborted: Vec<Aborted>,
     /// By slot; only kept for the log's own partition of producers.
     registrations: Option<BTreeMap<u32, RegistrationEntry>>,
+    /// Only kept for the log's own partition of transactions.
+    ledger: Option<LedgerReplay>,
 }
 
 impl Replay {
-    pub(crate) fn new(registrations: bool) -> Self {
-        Self { producers: Vec::new(), registrations: registrations.then(BTreeMap::new) }
+    pub(crate) fn new(content: Content) -> Self {
+        Self {
+            producers: Vec::new(),
+            undecided: BTreeMap::new(),
+            aborted: Vec::new(),
+            registrations: (content == Content::Registrations).then(BTreeMap::new),
+            ledger: (content == Content::Ledger).then(LedgerReplay::default),
+        }
     }
 
-    pub(crate) fn from_snapshot(snapshot: &Snapshot, registrations: bool) -> Self {
-        let mut replay = Self::new(registrations);
+    pub(crate) fn from_snapshot(snapshot: &Snapshot, content: Content) -> Self {
+        let mut replay = Self::new(content);
         for entry in &snapshot.producers {
             replay.put(*entry);
         }
+        let key = |undecided: &Undecided| (undecided.producer.get(), undecided.transaction);
+        replay.undecided = snapshot.undecided.iter().map(|undecided| (key(undecided), *undecided)).collect();
+        replay.aborted.clone_from(&snapshot.aborted);
         if let Some(kept) = &mut replay.registrations {
             kept.extend(snapshot.registrations.iter().map(|entry| (entry.id.slot(), entry.clone())));
+        }
+        if let Some(ledger) = &mut replay.ledger {
+            *ledger = LedgerReplay::from_entries(&snapshot.ledger);
         }
         replay
     }
@@ -76,14 +98,15 @@ impl Replay {
         let plain = frame.stored.form() == Form::Plain
             && frame.stored.records() > 0
             && matches!(frame.stored.kind(), Kind::Record | Kind::Batch | Kind::Void);
-        !plain || self.registrations.is_some()
+        !plain || self.registrations.is_some() || self.ledger.is_some()
     }
 
     /// Takes one frame into account.
     #[inline]
-    pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window) {
+    pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window, base_offset: u64) {
         self.take(&Taken {
             position: frame.position(segment.shape()),
+            offset: base_offset + u64::from(frame.stored.offset_delta()),
             at_ms: segment.shape().prepared_ms + u64::from(frame.stored.time_delta()),
             kind: frame.stored.kind(),
             records: frame.stored.records(),
@@ -96,15 +119,19 @@ impl Replay {
     #[inline]
     pub(crate) fn take(&mut self, frame: &Taken<'_>) {
         if let Some(producer) = frame.producer {
-            let progress = Progress {
-                expected: producer.first_sequence.saturating_add(u64::from(frame.records)),
-                last_position: frame.position,
-                last_ms: frame.at_ms,
-            };
-            self.put(ProducerEntry { id: producer.id, epoch: producer.epoch, progress });
+            match frame.kind {
+                Kind::Commit => self.decide(producer, true, frame.position),
+                Kind::Abort => self.decide(producer, false, frame.position),
+                _ => self.batch(producer, frame),
+            }
             return;
         }
         match frame.kind {
+            Kind::Record if self.ledger.is_some() => {
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.take(frame.offset, frame.position, frame.body);
+                }
+            }
             Kind::Fence => {
                 if let Some(words) = control_words(frame.body) {
                     self.fence(Fence::from_words(words));
@@ -118,6 +145,81 @@ impl Replay {
             }
             _ => {}
         }
+    }
+
+    #[inline]
+    fn batch(&mut self, producer: Producer, frame: &Taken<'_>) {
+        let mut transaction = producer.transaction;
+        if transaction != 0 {
+            self.batch_in_transaction(producer, frame);
+        } else if let Some(before) = self.producer_in(producer.id.slot()).filter(|before| before.id == producer.id) {
+            transaction = before.transaction;
+        }
+        let progress = Progress {
+            expected: producer.first_sequence.saturating_add(u64::from(frame.records)),
+            last_position: frame.position,
+            last_ms: frame.at_ms,
+        };
+        self.put(ProducerEntry { id: producer.id, epoch: producer.epoch, progress, transaction });
+    }
+
+    fn batch_in_transaction(&mut self, producer: Producer, frame: &Taken<'_>) {
+        let before = self.producer_in(producer.id.slot()).filter(|before| before.id == producer.id);
+        let before = before.map_or_else(Progress::default, |before| before.progress);
+        let Producer { id, epoch, transaction, .. } = producer;
+        let undecided = self.undecided.entry((id.get(), transaction)).or_insert(Undecided {
+            producer: id,
+            transaction,
+            epoch,
+            first_offset: frame.offset,
+            last_position: frame.position,
+            before,
+        });
+        undecided.last_position = frame.position;
+    }
+
+    /// Takes a marker into account, or what recovery writes one for.
+    pub(crate) fn decide(&mut self, marker: Producer, committed: bool, position: u64) {
+        let Producer { id, epoch, first_sequence, previous_position, transaction } = marker;
+        self.undecided.remove(&(id.get(), transaction));
+        if committed {
+            return;
+        }
+        self.aborted.push(Aborted { producer: id, transaction, marker: position });
+        let before = self.producer_in(id.slot()).filter(|before| before.id == id).copied();
+        let progress = Progress {
+            expected: first_sequence,
+            last_position: previous_position,
+            last_ms: before.map_or(0, |before| before.progress.last_ms),
+        };
+        let epoch = before.map_or(epoch, |before| before.epoch.max(epoch));
+        let transaction = before.map_or(transaction, |before| before.transaction.max(transaction));
+        self.put(ProducerEntry { id, epoch, progress, transaction });
+    }
+
+    /// Forgets aborted transactions of which nothing is kept.
+    pub(crate) fn forget_aborted_before(&mut self, start: u64) {
+        self.aborted.retain(|aborted| aborted.marker >= start);
+    }
+
+    /// Transactions without a marker, by producer and number.
+    pub(crate) fn undecided(&self) -> impl DoubleEndedIterator<Item = &Undecided> {
+        self.undecided.values()
+    }
+
+    /// Aborted transactions, in the order of their markers.
+    pub(crate) fn aborted(&self) -> &[Aborted] {
+        &self.aborted
+    }
+
+    /// What the ledger says, of the log's own partition of transactions.
+    pub(crate) const fn ledger(&self) -> Option<&LedgerReplay> {
+        self.ledger.as_ref()
+    }
+
+    /// The same, to take back what recovery does not bear out.
+    pub(crate) const fn ledger_mut(&mut self) -> Option<&mut LedgerReplay> {
+        self.ledger.as_mut()
     }
 
     /// The producer in a slot, if one has appended.
@@ -135,7 +237,10 @@ impl Replay {
                     entry.progress = Progress { last_ms: entry.progress.last_ms, ..Progress::default() };
                 }
             }
-            _ => *place = Some(ProducerEntry { id: fence.producer, epoch: fence.epoch, progress: Progress::default() }),
+            _ => {
+                let progress = Progress::default();
+                *place = Some(ProducerEntry { id: fence.producer, epoch: fence.epoch, progress, transaction: 0 });
+            }
         }
     }
 
@@ -156,7 +261,14 @@ impl Replay {
 
     pub(crate) fn into_snapshot(self, header: SnapshotHeader) -> Snapshot {
         let registrations = self.registrations().cloned().collect();
-        Snapshot { header, producers: self.producers.into_iter().flatten().collect(), registrations }
+        Snapshot {
+            header,
+            producers: self.producers.into_iter().flatten().collect(),
+            undecided: self.undecided.into_values().collect(),
+            aborted: self.aborted,
+            registrations,
+            ledger: self.ledger.map(LedgerReplay::into_entries).unwrap_or_default(),
+        }
     }
 }
 

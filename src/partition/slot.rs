@@ -47,26 +47,40 @@ pub(crate) struct Slot {
     expected: AtomicU64,
     last_position: AtomicU64,
     last_ms: AtomicU64,
+    /// By id, under the lock: the transaction that the producer's latest batch here was in, with `ENDED` once it is no
+    /// longer open; 0 for none, or one that need not be remembered.
+    transaction: AtomicU64,
 }
+
+/// Of `Slot::transaction`: it is decided.
+pub(crate) const ENDED: u64 = 1 << 63;
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot>() == 64);
 
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "the promise is about this type, and is made where it can be seen")]
-// SAFETY: five atomics, for which zero is a value, and no drop.
+// SAFETY: six atomics, for which zero is a value, and no drop.
 unsafe impl crate::raw::table::ZeroedSlot for Slot {}
 
 impl Slot {
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        Self { state: zero(), producer: zero(), expected: zero(), last_position: zero(), last_ms: zero() }
+        Self {
+            state: zero(),
+            producer: zero(),
+            expected: zero(),
+            last_position: zero(),
+            last_ms: zero(),
+            transaction: zero(),
+        }
     }
 
     /// Gives an unused slot to a producer. Called under the registry's lock, so by one thread at a time.
     pub(crate) fn assign(&self, producer: ProducerId, state: State, progress: Progress) {
         self.producer.store(producer.get(), Ordering::Relaxed);
+        self.transaction.store(0, Ordering::Relaxed);
         self.advance(progress);
         // Release: pairs with the Acquire of whoever reads or locks the state.
         self.state.store(state.0, Ordering::Release);
@@ -92,6 +106,31 @@ impl Slot {
             expected: self.expected.load(Ordering::Relaxed),
             last_position: self.last_position.load(Ordering::Relaxed),
             last_ms: self.last_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The transaction that the producer appends in here: see the field.
+    #[inline]
+    pub(crate) fn transaction(&self) -> u64 {
+        self.transaction.load(Ordering::Relaxed)
+    }
+
+    /// Stores it. Relaxed: published by `unlock`.
+    pub(crate) fn set_transaction(&self, transaction: u64) {
+        self.transaction.store(transaction, Ordering::Relaxed);
+    }
+
+    /// Forgets a transaction that has ended: what comes next is in none.
+    pub(crate) fn leave(&self) {
+        let mut backoff = Backoff::new();
+        loop {
+            if let Some(locked) = self.lock(self.state()) {
+                if locked.slot().transaction() & ENDED != 0 {
+                    locked.slot().set_transaction(0);
+                }
+                return;
+            }
+            backoff.wait();
         }
     }
 

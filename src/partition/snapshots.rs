@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     error::{OpenError, io_at},
-    format::snapshot::{Snapshot, SnapshotHeader},
+    format::{
+        segment_header::Seal,
+        snapshot::{Snapshot, SnapshotHeader},
+    },
     segment::{
         file::{Segment, file_name},
         scan::{Found, find},
@@ -21,7 +24,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 /// Suffix of a snapshot.
@@ -58,12 +61,13 @@ pub(crate) fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Resul
 pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(), OpenError> {
     let window = segment.window().map_err(io_at("map", segment.path()))?;
     let is_direct = segment.is_direct();
+    let base_offset = segment.base_offset().unwrap_or(0);
     let mut unit = FIRST_UNIT;
     while unit < segment.limit() {
         match find(&window, segment.shape(), unit) {
             Found::Frame(frame) if is_direct || !replay.is_told_by(&frame) || segment.verifies(&window, &frame) => {
                 frame.fetch_on(&window);
-                replay.apply(&frame, segment, &window);
+                replay.apply(&frame, segment, &window, base_offset);
                 unit += frame.units;
             }
             Found::Padding { units } => unit += units,
@@ -111,12 +115,16 @@ impl PartitionState {
     pub(crate) fn write_snapshot_up_to(&self, number: u64) -> Result<bool, OpenError> {
         let newest = locked(&self.snapshots).last().cloned();
         let since = newest.as_ref().map_or(0, |snapshot| snapshot.segment);
+        let limit = self.snapshot_limit.load(Ordering::Relaxed);
         let segments: Vec<Arc<Segment>> = self
             .chain
             .begun()
             .into_iter()
             .skip_while(|segment| segment.number() <= since)
-            .take_while(|segment| segment.seal().is_some() && segment.number() <= number)
+            .take_while(|segment| {
+                let within = |seal: &Seal| seal.base_offset + seal.records <= limit;
+                segment.number() <= number && segment.seal().is_some_and(within)
+            })
             .collect();
         let Some((last, seal)) = segments.last().and_then(|segment| Some((segment, segment.seal()?))) else {
             return Ok(false);
@@ -124,13 +132,14 @@ impl PartitionState {
         let followed = self.take_followed(since, last.number());
         let (from, mut replay) = match (followed, &newest) {
             (Some(followed), _) => (followed.segment, followed.replay),
-            (None, None) => (since, Replay::new(self.is_internal())),
+            (None, None) => (since, Replay::new(self.content())),
             (None, Some(file)) => {
                 let snapshot = read(&file.path, self.identity.log, self.number)
                     .map_err(|reason| OpenError::Corrupt { path: file.path.clone(), at: 0, reason })?;
-                (since, Replay::from_snapshot(&snapshot, self.is_internal()))
+                (since, Replay::from_snapshot(&snapshot, self.content()))
             }
         };
+        replay.forget_aborted_before(self.chain.start_position());
         for segment in &segments {
             if segment.number() > from {
                 replay_segment(&mut replay, segment)?;

@@ -1,7 +1,9 @@
 //! What all handles of a partition share.
 
-use super::{chain::Chain, durability::Durable, following::Followed, slot::Slot, snapshots::SnapshotFile};
-use crate::{format::files::Identity, options::Options, raw::table::Table};
+use super::{
+    chain::Chain, durability::Durable, following::Followed, slot::Slot, snapshots::SnapshotFile, stability::Stability,
+};
+use crate::{format::files::Identity, names::Content, options::Options, raw::table::Table};
 use std::{
     io,
     path::PathBuf,
@@ -46,6 +48,12 @@ pub(crate) struct PartitionState {
     pub(crate) chain: Chain,
     pub(crate) durable: Durable,
     pub(crate) table: Table<Slot>,
+    pub(crate) stability: Stability,
+    /// Offset beyond which no snapshot may stand yet: for the ledger, whose entries are needed until what they decide is
+    /// marked. Written by upkeep's thread, and read by it.
+    pub(crate) snapshot_limit: AtomicU64,
+    /// Position behind the newest marker of a commit. Raised by whoever marks, read by upkeep.
+    pub(crate) marked: AtomicU64,
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
     pub(crate) followed: Mutex<Option<Followed>>,
     pub(crate) preparation: Mutex<Preparation>,
@@ -66,6 +74,10 @@ impl PartitionState {
     /// The log's own partitions hold what the log itself must remember.
     pub(crate) fn is_internal(&self) -> bool {
         self.name.starts_with("__")
+    }
+
+    pub(crate) fn content(&self) -> Content {
+        Content::of(&self.name)
     }
 
     /// Adds one to a counter.

@@ -124,6 +124,7 @@ impl PartitionState {
             }
             drop(begun);
             self.drop_first_segment()?;
+            self.stability.forget_before(self.chain.start_position());
             self.drop_snapshots();
         }
     }

@@ -12,6 +12,7 @@ pub use reader::{ReadOnlyReader, StoredRecord};
 
 use crate::{
     error::OpenError,
+    names::Content,
     options::Options,
     registry::{ProducerInfo, Registry},
     stored::{
@@ -153,12 +154,17 @@ impl ReadOnlyLog {
     /// What opening would make of the partition that the log keeps its producers in.
     #[must_use]
     pub fn producers_outlook(&self) -> Option<RecoveryOutlook> {
-        self.partitions.iter().find(|partition| partition.files.is_internal()).map(ReadOnlyPartition::recovery)
+        self.partitions
+            .iter()
+            .find(|partition| partition.files.content() == Content::Registrations)
+            .map(ReadOnlyPartition::recovery)
     }
 }
 
 fn producers_of(partitions: &[ReadOnlyPartition]) -> Vec<ProducerInfo> {
-    let Some(own) = partitions.iter().find(|partition| partition.files.is_internal()) else { return Vec::new() };
+    let Some(own) = partitions.iter().find(|partition| partition.files.content() == Content::Registrations) else {
+        return Vec::new();
+    };
     let registry = Registry::new(own.outlook.replay.registrations(), u32::MAX);
     let mut producers: Vec<ProducerInfo> = registry
         .all_live()

@@ -5,17 +5,25 @@
 //! | `mod.rs` | the reader, and the step from one record to the next |
 //! | `seek.rs` | where to begin: an offset, a time, the end |
 //! | `wait.rs` | waiting for what is not there yet, blocking or with a waker |
+//! | `isolation.rs` | what is seen of transactions |
 //! | `record.rs` | what a reader hands out |
 
+mod isolation;
 mod record;
 mod seek;
 mod wait;
 
+pub use isolation::Isolation;
 pub use record::Record;
+
+use isolation::Seen;
 
 use crate::{
     error::FetchError,
-    format::{RECORD_LENGTH_BYTES, frame::Kind},
+    format::{
+        RECORD_LENGTH_BYTES,
+        frame::{Form, Kind},
+    },
     partition::PartitionState,
     raw::window::Window,
     segment::{
@@ -47,6 +55,8 @@ pub struct Reader {
     partition: Arc<PartitionState>,
     waiters: Arc<Waiters>,
     verify: Verify,
+    isolation: Isolation,
+    seen: Seen,
     /// None while the partition has no segment.
     place: Option<Place>,
     next_offset: u64,
@@ -120,6 +130,9 @@ impl Reader {
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader, which no iterator's item can")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, FetchError> {
+        if !self.is_within_limit()? {
+            return Ok(None);
+        }
         // One record a frame, in the segment at hand: a straight line that copies nothing but words.
         if let Some(frame) = self.record_at_hand() {
             if !self.passes(&frame) {
@@ -150,7 +163,8 @@ impl Reader {
         let place = self.place.as_ref().filter(|place| self.batch.is_none() && !place.segment.is_superseded())?;
         match find(&place.window, &place.shape, place.unit) {
             Found::Frame(frame) if frame.stored.kind() == Kind::Record && frame.unit < place.segment.limit() => {
-                Some(frame)
+                // One of a transaction may have to be passed over.
+                (frame.stored.form() != Form::Far || self.isolation == Isolation::ReadUncommitted).then_some(frame)
             }
             _ => None,
         }
@@ -172,6 +186,13 @@ impl Reader {
     /// Moves over one record and says where it is.
     fn step(&mut self) -> Result<Option<Stepped>, FetchError> {
         loop {
+            // One that a seek went into before it was decided.
+            if let Some(Batch { frame, .. }) = self.batch
+                && self.passes_over(&frame)
+            {
+                self.next_offset = self.offset_of(&frame) + u64::from(frame.stored.records());
+                self.batch = None;
+            }
             if let Some(batch) = &mut self.batch
                 && let Some(place) = &self.place
             {
@@ -200,6 +221,10 @@ impl Reader {
                 }
                 self.batch = None;
             }
+            // Behind what was passed over. The limit is as it was when this read began.
+            if self.next_offset >= self.seen.limit {
+                return Ok(None);
+            }
             let Some(place) = &mut self.place else {
                 if self.next_segment()? {
                     continue;
@@ -220,9 +245,14 @@ impl Reader {
                     if frame.stored.records() > 0 && offset != self.next_offset {
                         return Err(self.corrupt(&frame, MISSING));
                     }
+                    let hidden = self.passes_over(&frame);
                     let Some(place) = &mut self.place else { return Ok(None) };
+                    frame.fetch_on(&place.window);
                     place.unit += frame.units;
                     match frame.stored.kind() {
+                        Kind::Record | Kind::Batch if hidden => {
+                            self.next_offset = offset + u64::from(frame.stored.records());
+                        }
                         Kind::Record => {
                             self.next_offset = offset + 1;
                             let bytes = frame.stored.body_bytes() as usize;
@@ -230,7 +260,7 @@ impl Reader {
                         }
                         Kind::Batch => self.batch = Some(Batch { frame, at: 0, index: 0 }),
                         Kind::Void => self.next_offset = offset + u64::from(frame.stored.records()),
-                        Kind::Start | Kind::Fence | Kind::Mark => {}
+                        Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort => {}
                     }
                 }
                 Found::Padding { units } => place.unit += units,

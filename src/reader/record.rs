@@ -45,6 +45,13 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// The number of the producer's transaction that the record was appended in; none if it was in none.
+    #[must_use]
+    pub fn transaction(&self) -> Option<u64> {
+        let producer = self.frame.producer(&self.place.window, self.place.segment.shape());
+        producer.map(|producer| producer.transaction).filter(|transaction| *transaction != 0)
+    }
+
     /// The payload as a value of its own, which keeps its segment alive. Nothing is copied.
     #[must_use]
     pub fn slice(&self) -> Slice {

@@ -1,6 +1,6 @@
 //! Where a reader begins.
 
-use super::{Reader, Verify};
+use super::{Isolation, Reader, Seen, Verify};
 use crate::{
     error::FetchError,
     format::frame::Kind,
@@ -62,6 +62,8 @@ impl Partition {
             partition: Arc::clone(&self.state),
             waiters: Arc::clone(&self.handle.core.waiters),
             verify: Verify::default(),
+            isolation: Isolation::default(),
+            seen: Seen::of(Isolation::default()),
             place: None,
             next_offset: 0,
             batch: None,
@@ -84,7 +86,11 @@ impl Reader {
         }
         let segment = chain.segment_with_offset(offset);
         let before = (self.place.take(), self.batch.take(), self.next_offset);
+        // On the way nothing is passed over, and no outcome asked for: where it leads to may not be decided yet.
+        let isolation = self.isolation;
+        self.set_isolation(Isolation::ReadUncommitted);
         let moved = self.move_to(offset, segment);
+        self.set_isolation(isolation);
         if moved.is_err() {
             (self.place, self.batch, self.next_offset) = before;
         }

@@ -1,6 +1,6 @@
 //! Waiting for records that are not there yet.
 
-use super::Reader;
+use super::{Isolation, Reader};
 use crate::{
     error::FetchError,
     format::frame::Kind,
@@ -17,6 +17,11 @@ use std::{
 impl Reader {
     /// What has to come before `next` has something new.
     fn awaited(&self) -> Awaited {
+        // Published, and held back by a transaction that is open.
+        let published = self.partition.chain.visible_end().is_ok_and(|end| end.offset > self.next_offset);
+        if self.isolation == Isolation::ReadCommitted && published {
+            return Awaited::Stable { partition: Arc::clone(&self.partition), offset: self.next_offset };
+        }
         match &self.place {
             Some(place) if place.unit < place.segment.limit() => {
                 Awaited::Frame { segment: Arc::clone(&place.segment), unit: place.unit }
@@ -29,8 +34,18 @@ impl Reader {
     /// Whether `next` has a record, or something to report, now. Passes over what holds no record.
     fn is_ready(&mut self) -> bool {
         loop {
-            if self.batch.is_some_and(|batch| batch.index < batch.frame.stored.records()) {
-                return true;
+            match self.is_within_limit() {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(_) => return true,
+            }
+            if let Some(batch) = self.batch.filter(|batch| batch.index < batch.frame.stored.records()) {
+                if !self.passes_over(&batch.frame) {
+                    return true;
+                }
+                self.next_offset = self.offset_of(&batch.frame) + u64::from(batch.frame.stored.records());
+                self.batch = None;
+                continue;
             }
             let Some(place) = &mut self.place else {
                 match self.next_segment() {
@@ -39,10 +54,19 @@ impl Reader {
                     Err(_) => return true,
                 }
             };
-            match find(&place.window, &place.shape, place.unit) {
+            let found = find(&place.window, &place.shape, place.unit);
+            let hidden = matches!(found, Found::Frame(frame) if self.passes_over(&frame));
+            let Some(place) = &mut self.place else { return false };
+            match found {
                 Found::Frame(frame) if frame.unit < place.segment.limit() => match frame.stored.kind() {
-                    Kind::Record | Kind::Batch => return true,
-                    Kind::Void | Kind::Start | Kind::Fence | Kind::Mark => {
+                    Kind::Record | Kind::Batch if !hidden => return true,
+                    Kind::Record | Kind::Batch => {
+                        place.unit += frame.units;
+                        self.next_offset = place.base_offset
+                            + u64::from(frame.stored.offset_delta())
+                            + u64::from(frame.stored.records());
+                    }
+                    Kind::Void | Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort => {
                         place.unit += frame.units;
                         self.next_offset = place.base_offset
                             + u64::from(frame.stored.offset_delta())

@@ -175,7 +175,7 @@ impl Salvager<'_> {
         };
         let what = "segments before this one are gone, and no whole snapshot stands for their producers";
         self.lose(&first.segment.path, None, None, what);
-        self.write_snapshot(&Replay::new(self.files.is_internal()).into_snapshot(header))
+        self.write_snapshot(&Replay::new(self.files.content()).into_snapshot(header))
     }
 
     fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), OpenError> {
@@ -359,7 +359,11 @@ impl Salvager<'_> {
                     if matches!(stored.kind(), Kind::Record | Kind::Batch) {
                         self.summary.records += u64::from(stored.records());
                     }
-                    if let Some(producer) = producer {
+                    if let Some(producer) = producer.filter(|_| stored.kind() == Kind::Abort) {
+                        // The producer goes on as it was before.
+                        let Producer { id, previous_position, first_sequence, .. } = producer;
+                        self.kept.insert(id.slot(), (id, previous_position, first_sequence));
+                    } else if let Some(producer) = producer.filter(|_| !stored.kind().is_marker()) {
                         let end = producer.first_sequence.saturating_add(u64::from(stored.records()));
                         self.kept.insert(producer.id.slot(), (producer.id, new.shape.position(unit), end));
                     }

@@ -7,6 +7,7 @@ use crate::{
         files::{Directory, Identity},
         segment_header::{HEADER_BYTES, HeaderFault, Seal, SegmentHeader},
     },
+    names::Content,
     partition::{
         listing::{FirstBlock, is_headless},
         snapshots::{SNAPSHOT, UNFINISHED},
@@ -217,7 +218,11 @@ impl PartitionFiles {
 
     /// Whether this is the log's own partition of producers.
     pub(crate) fn is_internal(&self) -> bool {
-        self.name.starts_with("__")
+        self.content() != Content::Records
+    }
+
+    pub(crate) fn content(&self) -> Content {
+        Content::of(&self.name)
     }
 }
 

@@ -54,9 +54,10 @@ pub(crate) struct StoredFrame<'a> {
 impl<'a> StoredFrame<'a> {
     /// What a replay takes of it.
     #[inline]
-    pub(crate) fn taken(&self, shape: &Shape) -> Taken<'a> {
+    pub(crate) fn taken(&self, shape: &Shape, base_offset: u64) -> Taken<'a> {
         Taken {
             position: shape.position(self.unit),
+            offset: base_offset + u64::from(self.stored.offset_delta()),
             at_ms: shape.prepared_ms + u64::from(self.stored.time_delta()),
             kind: self.stored.kind(),
             records: self.stored.records(),

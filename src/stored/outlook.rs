@@ -174,7 +174,7 @@ pub(crate) fn outlook_with(files: &PartitionFiles, scans: &Scans) -> Outlook {
         dropped: Vec::new(),
         cut: None,
         refused: None,
-        replay: Replay::new(files.is_internal()),
+        replay: Replay::new(files.content()),
     };
     if let Err(refused) = outlook.recover(files, scans) {
         outlook.refused = Some(refused);
@@ -235,7 +235,7 @@ impl Outlook {
             }
             let (end, marked) = match scans.get(&segment.number) {
                 Some(scan) => (scan.end, scan.durable),
-                None => self.scan(segment, is_covered).map(|scan| (scan.end, scan.durable))?,
+                None => self.scan(segment, base_offset, is_covered).map(|scan| (scan.end, scan.durable))?,
             };
             durable = durable.max(marked).max(segment.seal.map_or(0, |seal| seal.durable));
             let whole = match segment.seal {
@@ -290,7 +290,7 @@ impl Outlook {
         self.kept.push(Kept { segment: segment.clone(), base_offset });
     }
 
-    fn scan(&mut self, segment: &StoredSegment, is_covered: bool) -> Result<Scan, Arc<OpenError>> {
+    fn scan(&mut self, segment: &StoredSegment, base_offset: u64, is_covered: bool) -> Result<Scan, Arc<OpenError>> {
         let mut frames = open(segment)?;
         let is_open = segment.seal.is_none();
         // What the snapshot stands for already is not applied once more.
@@ -298,7 +298,7 @@ impl Outlook {
         let from = Place { records: 0, units: FIRST_UNIT };
         let scan = frames.scan(from, segment.limit(), is_open, |frame, shape| {
             if let Some(replay) = &mut replay {
-                replay.take(&frame.taken(shape));
+                replay.take(&frame.taken(shape, base_offset));
             }
         });
         self.scanned += frames.read;
@@ -327,7 +327,7 @@ impl Outlook {
                 covered = Some(*number);
                 self.snapshot = Some(path.clone());
                 (self.end_position, self.end_offset) = (header.end_position, header.end_offset);
-                self.replay = Replay::from_snapshot(&snapshot, files.is_internal());
+                self.replay = Replay::from_snapshot(&snapshot, files.content());
             }
         }
         (covered.unwrap_or(0), durable)

@@ -9,9 +9,10 @@ use crate::{
         control::{CONTROL_BYTES, Fence, Mark},
         files::{Directory, Identity},
         frame::{Form, Header, Kind, Part, units_of},
+        ledger::{CommitPart, GroupOffset, LedgerEntry},
         registration::RegistrationEntry,
         segment_header::{HEADER_BYTES, Seal, SealReason, SegmentHeader},
-        snapshot::{ProducerEntry, Snapshot, SnapshotHeader},
+        snapshot::{Aborted, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
     },
     ids::{Mode, ProducerId, Progress, Stamp},
     options::Options,
@@ -139,7 +140,7 @@ fn segment(directory: &Path) -> Segment {
     slot.assign(id, state, Progress::default());
     let stamp = Stamp { producer: id, epoch: 1, sequence: 0 };
     let batch = Gathered(&[b"by", b"id"]);
-    let admitted = cursor.append_by_id(&whole(&batch), slot, stamp, state, now_ms + 3, &OneIsEnough);
+    let admitted = cursor.append_by_id(&whole(&batch), slot, stamp, 0, state, now_ms + 3, &OneIsEnough);
     assert!(matches!(admitted, Ok(Admission::Appended(_))));
     control(Kind::Fence, Fence { producer: id, epoch: 2, restart: true }.words(), now_ms + 4);
     control(Kind::Mark, Mark { durable: 6 * SEGMENT_BYTES + 4_096 + 56 }.words(), now_ms + 5);
@@ -240,7 +241,31 @@ fn a_snapshot_is_written_as_it_always_was() {
         id: ProducerId::new(slot, generation),
         epoch,
         progress: Progress { expected, last_position: 6 * SEGMENT_BYTES + 4_152, last_ms: PREPARED_MS + 1 },
+        transaction: expected / 8,
     });
+    let undecided = Undecided {
+        producer: ProducerId::new(0, 5),
+        transaction: 5,
+        epoch: 10,
+        first_offset: 1_000,
+        last_position: 6 * SEGMENT_BYTES + 4_152,
+        before: Progress { expected: 40, last_position: 5 * SEGMENT_BYTES + 4_152, last_ms: PREPARED_MS },
+    };
+    let aborted = Aborted { producer: ProducerId::new(0, 5), transaction: 4, marker: 6 * SEGMENT_BYTES + 4_096 };
+    let offset = GroupOffset { group: "readers".into(), generation: 3, partition: 2, offset: 77 };
+    let part = CommitPart { partition: 2, position: 8_192, checksum: 0x0123_4567_89AB_CDEF };
+    let ledger = [
+        LedgerEntry::Commit {
+            producer: ProducerId::new(0, 5),
+            epoch: 10,
+            transaction: 3,
+            parts: vec![part],
+            offsets: vec![offset.clone()],
+        },
+        LedgerEntry::Offsets(vec![offset]),
+        LedgerEntry::Group { group: "readers".into(), generation: 3 },
+        LedgerEntry::Undo { from: 12 },
+    ];
     let registrations = [("writer", Mode::Session, true), ("gone", Mode::ById, false), ("b\u{e4}r", Mode::ById, true)];
     let registrations = registrations.map(|(name, mode, live)| RegistrationEntry {
         id: ProducerId::new(name.len() as u32, 2),
@@ -259,7 +284,10 @@ fn a_snapshot_is_written_as_it_always_was() {
             end_offset: 1_012,
         },
         producers: producers.to_vec(),
+        undecided: vec![undecided],
+        aborted: vec![aborted],
         registrations: registrations.to_vec(),
+        ledger: ledger.to_vec(),
     };
     let bytes = snapshot.encode();
     check("snapshot.hex", &bytes);

@@ -15,12 +15,17 @@ const LAYERS: &[&[&str]] = &[
     &["options"],
     &["segment"],
     &["partition"],
-    &["clock", "wake", "slice", "registry", "directory", "committer"],
+    &["clock", "wake", "slice", "registry", "ledger", "directory", "committer"],
     &["core", "stored"],
+    &["assembly"],
+    &["decide"],
     &["producers", "commit"],
+    &["transactions"],
+    &["outcome"],
     &["log", "read_only", "audit"],
-    &["appender", "reader", "stats", "durable", "salvage"],
-    &["session"],
+    &["appender", "reader", "stats", "durable", "salvage", "decision"],
+    &["group"],
+    &["session", "by_id"],
 ];
 
 /// Files that may hold `unsafe`, and how often where it is seldom. All else that touches memory goes through `raw`.

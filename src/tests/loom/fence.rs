@@ -109,7 +109,7 @@ fn by_id_too() {
                 for sequence in 0..2 {
                     let stamp = Stamp { producer: producer(), epoch: 1, sequence };
                     let Ok(admission) =
-                        chain.cursor().append_by_id(&whole(&Single(&[1; 8])), &slot, stamp, state, 0, &Prepared);
+                        chain.cursor().append_by_id(&whole(&Single(&[1; 8])), &slot, stamp, 0, state, 0, &Prepared);
                     if !matches!(admission, Admission::Appended(_)) {
                         return;
                     }

@@ -14,12 +14,16 @@
 //! | I8 nothing touches a segment that was visible to its end | `a_late_appender_leaves_a_full_segment_alone` | a late claim is given memory |
 //! | I9 a claim that is given up ends as a void frame, without a sequence | `a_claim_given_up_becomes_void` | the void frame is not published |
 //! | I11 behind a fence no older epoch appends | `behind_a_fence_no_older_epoch_appends` | the session looks at its epoch before the claim; the fence does not wait; the slot is stored behind the publication; the claim is Relaxed; by id, the fence does not wait for the lock |
+//! | I12 an undecided transaction is not seen | `a_reader_sees_a_transaction_once_it_is_committed` | the reader looks at the visible end last; a transaction enters behind its first append |
+//! | I12 an aborted one is passed over | `a_reader_passes_over_an_aborted_transaction` | readers are let past before it is among the aborted |
+//! | the last stable offset never falls | `what_a_reader_may_see_never_shrinks` | the highest limit given is not kept |
 //!
 //! Each of these was tried, and seen to be caught. The fence's model is also run across the end of a segment
 //! (`a_fence_holds_across_the_end_of_a_segment`) and by id (`by_id_too`). Two preemptions a run are enough for all of
 //! them, and keep the models to a second.
 
 mod chain;
+mod decide;
 mod fence;
 mod producers;
 mod publish;

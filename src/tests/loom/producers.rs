@@ -29,14 +29,14 @@ fn slot() -> Arc<Slot> {
 fn append(chain: &Chain, slot: &Slot, sequence: u64) -> Option<u64> {
     let stamp = Stamp { producer: producer(), epoch: 1, sequence };
     let body = sequence.to_le_bytes();
-    let Ok(admission) = chain.cursor().append_by_id(&whole(&Single(&body)), slot, stamp, STATE, 0, &Prepared);
+    let Ok(admission) = chain.cursor().append_by_id(&whole(&Single(&body)), slot, stamp, 0, STATE, 0, &Prepared);
     match admission {
         Admission::Appended(offsets) => Some(offsets.first),
         Admission::Sequence(progress) => {
             assert_ne!(progress.expected, sequence);
             None
         }
-        Admission::State | Admission::Producer => panic!("nobody fences"),
+        Admission::State | Admission::Producer | Admission::Transaction => panic!("nobody fences"),
     }
 }
 

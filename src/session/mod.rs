@@ -1,4 +1,8 @@
-//! A session: the one handle of a producer that appends through it.
+//! A session: the one handle of a producer that appends through it, and its transactions (`transaction.rs`).
+
+mod transaction;
+
+pub use transaction::Transaction;
 
 use crate::{
     answer::Answer,
@@ -29,8 +33,11 @@ pub struct Session {
     name: Box<str>,
     id: ProducerId,
     epoch: u32,
-    /// By partition number.
+    /// By partition number: those that it appends through outside of transactions. Where one is missing, the hot path asks
+    /// why, so it need not know of transactions itself.
     lanes: Vec<Option<Box<Lane>>>,
+    /// By partition number: those that it has appended through in transactions, since it last did so outside of them.
+    transactional: Vec<Option<Box<Lane>>>,
     /// Why this session appends no more, once it knows: there are then no lanes, and nothing is tried again.
     refusal: Option<Answer>,
 }
@@ -43,6 +50,8 @@ struct Lane {
     /// The session's own copy of its slot, which only it advances.
     progress: Progress,
     body_bytes_max: usize,
+    /// The latest transaction that was appended in through this; 0 for none.
+    transaction: u64,
 }
 
 /// The last record that a producer has appended to a partition.
@@ -74,6 +83,7 @@ impl Log {
             id: registration.id,
             epoch: registration.epoch,
             lanes: Vec::new(),
+            transactional: Vec::new(),
             refusal: None,
         })
     }
@@ -111,10 +121,15 @@ impl Session {
     /// be read.
     pub fn last(&mut self, partition: &Partition) -> Result<Option<LastAppend>, AppendError> {
         let id = self.id;
-        let lane = match self.lane(partition)? {
-            Ok(lane) => lane,
-            // A fenced session has nothing more to go on with.
-            Err(_) => return Ok(None),
+        let number = partition.state.number as usize;
+        let transactional = self.transactional.get(number).and_then(Option::as_deref);
+        let lane = match transactional.filter(|lane| Arc::ptr_eq(&lane.partition.state, &partition.state)) {
+            Some(lane) => lane,
+            None => match self.lane(partition)? {
+                Ok(lane) => lane,
+                // A fenced session has nothing more to go on with.
+                Err(_) => return Ok(None),
+            },
         };
         let Some(sequence) = lane.progress.expected.checked_sub(1) else { return Ok(None) };
         let offset = lane.partition.state.last_offset(id, lane.progress).map_err(AppendError::Original)?;
@@ -287,6 +302,7 @@ impl Session {
             Place::Unknown | Place::Own { .. } => Answer::UnknownProducer,
         };
         self.lanes.clear();
+        self.transactional.clear();
         self.refusal = Some(answer);
         Ok(answer)
     }
@@ -315,25 +331,39 @@ impl Session {
         if self.refusal.is_some() {
             return Ok(self.refusal);
         }
+        // What it has committed here is not to be outlived by what comes now.
+        if !self.handle.core.leave_transaction(self.id, &partition.state)? {
+            return Ok(Some(self.handle.core.invalid_transaction(self.id)));
+        }
+        let number = partition.state.number as usize;
+        let transactional = self.transactional.get_mut(number).and_then(Option::take);
         let Place::Own { state, progress } =
             self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session)?
         else {
             return self.refused(partition).map(Some);
         };
-        partition.enter()?;
-        let lane = Lane {
-            partition: partition.clone(),
-            cursor: Cursor::new(partition.state.chain.newest_tail()),
-            state,
-            progress,
-            body_bytes_max: partition.state.options.body_bytes_max(),
+        let lane = match transactional {
+            Some(mut lane) => {
+                lane.progress = progress;
+                lane
+            }
+            None => {
+                partition.enter()?;
+                Box::new(Lane {
+                    partition: partition.clone(),
+                    cursor: Cursor::new(partition.state.chain.newest_tail()),
+                    state,
+                    progress,
+                    body_bytes_max: partition.state.options.body_bytes_max(),
+                    transaction: 0,
+                })
+            }
         };
-        let number = partition.state.number as usize;
         if self.lanes.len() <= number {
             self.lanes.resize_with(number + 1, || None);
         }
         if let Some(place) = self.lanes.get_mut(number) {
-            *place = Some(Box::new(lane));
+            *place = Some(lane);
         }
         Ok(None)
     }

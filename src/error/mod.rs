@@ -1,5 +1,9 @@
 //! Errors, one type per verb. Each says what was asked, and the limit or the state that refused it.
 
+mod transaction;
+
+pub use transaction::TransactionError;
+
 use crate::ids::{Mode, ProducerId};
 use std::{error::Error, fmt, io, path::PathBuf};
 

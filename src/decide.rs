@@ -1,0 +1,306 @@
+//! Deciding transactions: entering a partition, committing, aborting, marking. Everything here is under the ledger's lock,
+//! so of a commit, an abort, a fence and a timeout the first one counts.
+//!
+//! ```text
+//! commit   1. every partition's last frame of the transaction: where it is, its checksum; all before it visible
+//!          2. one entry in the ledger that names them: from here on it is committed
+//!          3. readers are let past; markers follow when the entry and all that it names are durable
+//! abort    1. in each partition a marker, and the producer goes on as if nothing had been
+//!          2. readers are let past, and pass over its records
+//! ```
+
+use crate::{
+    answer::Answer,
+    core::{Core, Source},
+    error::{AppendError, OpenError, TransactionError},
+    format::{
+        frame::{Kind, Producer},
+        ledger::{CommitPart, LedgerEntry},
+        snapshot::Aborted,
+    },
+    ids::{ProducerId, Progress},
+    ledger::{Decided, DecidedPart, Ended, Ledger, OpenPart, OpenTransaction},
+    names::TRANSACTIONS,
+    partition::{
+        PartitionState,
+        append::Cursor,
+        body::{Single, fit},
+        marker::try_mark,
+        slot::{ENDED, Locked, Slot},
+        stability::Open,
+    },
+    sync::{Arc, Backoff},
+};
+use std::sync::{MutexGuard, atomic::Ordering};
+
+/// Where a transaction ends, as its commit names it.
+struct End {
+    part: Option<(CommitPart, u64)>,
+    visible: bool,
+}
+
+/// The slot's lock, whatever its state.
+fn lock(slot: &Slot) -> Locked<'_> {
+    let mut backoff = Backoff::new();
+    loop {
+        if let Some(locked) = slot.lock(slot.state()) {
+            return locked;
+        }
+        backoff.wait();
+    }
+}
+
+/// The producer's slot in a partition of its transaction.
+fn slot_of(partition: &PartitionState, id: ProducerId) -> Option<&Slot> {
+    partition.table.get(id.slot() as usize)
+}
+
+impl Core {
+    /// Writes an entry of the ledger; returns its offset. It is visible on return.
+    pub(crate) fn write_entry(&self, ledger: &mut Ledger, entry: &LedgerEntry) -> Result<u64, TransactionError> {
+        if ledger.own.is_none() {
+            let own = self.partition_named(TRANSACTIONS).map_err(|error| no_ledger(self, error))?;
+            let cursor = Cursor::new(own.chain.newest_tail());
+            ledger.own = Some((own, cursor));
+        }
+        let Ledger { own, buffer, .. } = ledger;
+        let Some((own, cursor)) = own else { unreachable!("it was made above") };
+        buffer.clear();
+        entry.encode(buffer);
+        let record = Single(buffer);
+        let fitting = fit(&record, own.options.body_bytes_max()).map_err(AppendError::from)?;
+        let offset = cursor.append(&fitting, self.clock.now_ms(), &Source { core: self, partition: own })?.first;
+        // Only the committer's own marks may still be in the way.
+        let mut backoff = Backoff::new();
+        while own.chain.visible_end().is_ok_and(|end| end.offset <= offset) {
+            backoff.wait();
+        }
+        Ok(offset)
+    }
+
+    /// A transaction is about to append to a partition for the first time. Whether it is open.
+    pub(crate) fn enter_transaction(
+        &self,
+        id: ProducerId,
+        epoch: u32,
+        number: u64,
+        partition: &Arc<PartitionState>,
+    ) -> Result<bool, AppendError> {
+        let mut ledger = self.ledger();
+        let open = ledger
+            .open
+            .get_mut(&id.slot())
+            .filter(|open| (open.id, open.epoch, open.number) == (id, epoch, number) && open.ending().is_none());
+        let Some(open) = open else { return Ok(false) };
+        if open.parts.iter().any(|part| Arc::ptr_eq(&part.partition, partition)) {
+            return Ok(true);
+        }
+        let Some(slot) = slot_of(partition, id) else { return Ok(false) };
+        let end = partition.chain.visible_end();
+        let end = end.map_err(|source| AppendError::Prepare { path: partition.directory.clone(), source })?;
+        partition.stability.enter(Open { producer: id, transaction: number, first_offset: end.offset });
+        let locked = lock(slot);
+        let before = locked.slot().progress();
+        locked.slot().set_transaction(number);
+        drop(locked);
+        open.parts.push(OpenPart { partition: Arc::clone(partition), before, first_offset: end.offset });
+        Ok(true)
+    }
+
+    /// The answer to an append that belongs to no open transaction.
+    pub(crate) fn invalid_transaction(&self, id: ProducerId) -> Answer {
+        let ledger = self.ledger();
+        Answer::InvalidTransaction { open: ledger.open_of(id).filter(|o| o.ending().is_none()).map(|open| open.number) }
+    }
+
+    /// Commits the open transaction, whose producer and number were checked. The offset of the ledger's entry, if there
+    /// was anything to commit.
+    pub(crate) fn commit_open<'a>(
+        &'a self,
+        mut ledger: MutexGuard<'a, Ledger>,
+        id: ProducerId,
+        number: u64,
+    ) -> Result<Option<u64>, TransactionError> {
+        let mut backoff = Backoff::new();
+        let ends = loop {
+            let Some(open) = ledger
+                .open
+                .get(&id.slot())
+                .filter(|open| (open.id, open.number) == (id, number) && open.ending().is_none())
+            else {
+                // Ended by its timeout, or by a registration, while its last frames were waited for.
+                return Err(self.why_not_open(ledger, id, number));
+            };
+            let ends = open.parts.iter().map(|part| end_of(open, part)).collect::<Result<Vec<End>, _>>();
+            match ends {
+                Ok(ends) if ends.iter().all(|end| end.visible) => break ends,
+                Ok(_) => {}
+                Err(error) => {
+                    reopen(open);
+                    return Err(error);
+                }
+            }
+            drop(ledger);
+            backoff.wait();
+            ledger = self.ledger();
+        };
+        let Some(open) = ledger.open.remove(&id.slot()) else { return Ok(None) };
+        let parts: Vec<CommitPart> = ends.iter().filter_map(|end| Some(end.part?.0)).collect();
+        let empty = parts.is_empty() && open.offsets.is_empty();
+        let offsets = open.offsets.clone();
+        let entry = LedgerEntry::Commit { producer: id, epoch: open.epoch, transaction: number, parts, offsets };
+        let offset = if empty { None } else { Some(self.write_entry(&mut ledger, &entry)) };
+        let offset = match offset.transpose() {
+            Ok(offset) => offset,
+            Err(error) => {
+                reopen(&open);
+                ledger.open.insert(id.slot(), open);
+                return Err(error);
+            }
+        };
+        for one in &open.offsets {
+            let group = ledger.groups.entry(one.group.clone()).or_default();
+            group.offsets.insert(one.partition, one.offset);
+        }
+        ledger.end(id, Ended::Committed);
+        let mut decided = Vec::with_capacity(open.parts.len());
+        for (part, end) in open.parts.into_iter().zip(&ends) {
+            part.partition.stability.decide(id, number, None);
+            if let Some((_, last_offset)) = end.part {
+                decided.push(DecidedPart { partition: part.partition, last_offset, marked: false });
+            }
+        }
+        if let Some(offset) = offset.filter(|_| !decided.is_empty()) {
+            let Ledger { decided: all, .. } = &mut *ledger;
+            all.push_back(Decided { id, epoch: open.epoch, number, offset, parts: decided });
+        }
+        Ok(offset)
+    }
+
+    /// Aborts the producer's open transaction. If a marker can't be written, the transaction stays, to be ended so later.
+    pub(crate) fn abort_open(&self, ledger: &mut Ledger, id: ProducerId, ended: Ended) -> Result<(), AppendError> {
+        let Some(open) = ledger.open.get_mut(&id.slot()).filter(|open| open.id == id) else { return Ok(()) };
+        let ended = *open.aborting.get_or_insert(open.doomed.unwrap_or(ended));
+        while let Some(part) = open.parts.last() {
+            let marker = self.abort_part(open, part)?;
+            part.partition.stability.decide(id, open.number, marker);
+            open.parts.pop();
+        }
+        ledger.open.remove(&id.slot());
+        ledger.end(id, ended);
+        Ok(())
+    }
+
+    fn abort_part(&self, open: &OpenTransaction, part: &OpenPart) -> Result<Option<Aborted>, AppendError> {
+        let partition = &*part.partition;
+        let Some(slot) = slot_of(partition, open.id) else { return Ok(None) };
+        let locked = lock(slot);
+        // From here on nothing is appended in it.
+        locked.slot().set_transaction(open.number | ENDED);
+        let progress = locked.slot().progress();
+        drop(locked);
+        if progress.last_position == part.before.last_position {
+            return Ok(None);
+        }
+        let before = part.before;
+        let producer = Producer {
+            id: open.id,
+            first_sequence: before.expected,
+            epoch: open.epoch,
+            previous_position: before.last_position,
+            transaction: open.number,
+        };
+        let mut cursor = Cursor::new(partition.chain.newest_tail());
+        let source = Source { core: self, partition };
+        let marker = cursor.mark(Kind::Abort, producer, self.clock.now_ms(), &source)?;
+        lock(slot).slot().advance(Progress { last_ms: progress.last_ms, ..before });
+        Ok(Some(Aborted { producer: open.id, transaction: open.number, marker }))
+    }
+
+    /// Writes the markers of commits that are durable with all that they name, where there is room for them.
+    pub(crate) fn settle(&self, ledger: &mut Ledger) {
+        let Ledger { own: Some((own, _)), decided, .. } = ledger else { return };
+        let durable = own.durable.offset();
+        for one in decided.iter_mut() {
+            let Decided { id, epoch, number, offset, parts } = one;
+            if durable <= *offset || parts.iter().any(|part| part.partition.durable.offset() <= part.last_offset) {
+                break;
+            }
+            for part in parts.iter_mut().filter(|part| !part.marked) {
+                let producer =
+                    Producer { id: *id, first_sequence: 0, epoch: *epoch, previous_position: 0, transaction: *number };
+                let tail = part.partition.chain.newest_tail();
+                if let Some(position) = try_mark(&tail, Kind::Commit, producer, self.clock.now_ms()) {
+                    part.partition.marked.fetch_max(position, Ordering::Relaxed);
+                    part.marked = true;
+                }
+            }
+        }
+        while decided.front().is_some_and(|front| front.parts.iter().all(|part| part.marked)) {
+            decided.pop_front();
+        }
+    }
+
+    /// The same, unless somebody else has the ledger: for whoever others wait for.
+    pub(crate) fn try_settle(&self) {
+        if let Ok(mut ledger) = self.ledger.try_lock()
+            && !ledger.decided.is_empty()
+        {
+            self.settle(&mut ledger);
+        }
+    }
+
+    /// Why a transaction that was to be ended is not open.
+    fn why_not_open(&self, mut ledger: MutexGuard<'_, Ledger>, id: ProducerId, number: u64) -> TransactionError {
+        let Some(author) = ledger.author(id).copied() else {
+            return TransactionError::NotOpen { transaction: number, last: 0 };
+        };
+        match author.ended {
+            _ if author.last != number => TransactionError::NotOpen { transaction: number, last: author.last },
+            Ended::Committed => TransactionError::Committed { transaction: number },
+            Ended::Aborted => TransactionError::Aborted { transaction: number },
+            Ended::TimedOut => TransactionError::TimedOut { transaction: number },
+            Ended::Fenced => TransactionError::Fenced { epoch: author.epoch },
+        }
+    }
+}
+
+fn no_ledger(core: &Core, error: OpenError) -> AppendError {
+    let source = match error {
+        OpenError::Io { source, .. } => source,
+        other => std::io::Error::other(other.to_string()),
+    };
+    AppendError::Prepare { path: core.directory.clone(), source }
+}
+
+/// Where an open transaction ends in one of its partitions. Nothing more is appended in it from here on.
+fn end_of(open: &OpenTransaction, part: &OpenPart) -> Result<End, TransactionError> {
+    let nothing = End { part: None, visible: true };
+    let partition = &*part.partition;
+    let Some(slot) = slot_of(partition, open.id) else { return Ok(nothing) };
+    let locked = lock(slot);
+    locked.slot().set_transaction(open.number | ENDED);
+    let position = locked.slot().progress().last_position;
+    drop(locked);
+    if position == part.before.last_position {
+        return Ok(nothing);
+    }
+    let number = partition.number;
+    let Some(located) = partition.published_at(position)? else {
+        // Dropped by retention, so it was durable.
+        let part = CommitPart { partition: number, position, checksum: 0 };
+        return Ok(End { part: Some((part, partition.chain.start_offset().saturating_sub(1))), visible: true });
+    };
+    let first = located.segment.base_offset().unwrap_or(0) + u64::from(located.frame.stored.offset_delta());
+    let last = first + u64::from(located.frame.stored.records()).max(1) - 1;
+    let part = CommitPart { partition: number, position, checksum: located.frame.checksum };
+    let visible = partition.chain.visible_end().is_ok_and(|end| end.position > position);
+    Ok(End { part: Some((part, last)), visible })
+}
+
+/// Lets a transaction be appended in again, whose commit has failed.
+fn reopen(open: &OpenTransaction) {
+    for slot in open.parts.iter().filter_map(|part| slot_of(&part.partition, open.id)) {
+        lock(slot).slot().set_transaction(open.number);
+    }
+}

@@ -1,0 +1,208 @@
+//! What recovery makes of the transactions that a crash has left: each undecided one is decided once, from what all
+//! partitions have recovered, before anything is read or appended.
+//!
+//! | found | outcome |
+//! |---|---|
+//! | a commit in the ledger, all that it names recovered | committed: markers are written where they are missing |
+//! | a commit in the ledger, some of what it names missing | undone, and with it everything behind it in the ledger |
+//! | records, and no commit in the ledger | aborted: markers are written, the producer goes on as before it |
+//! | a marker | decided before the crash; a marker is never written before its decision is durable |
+//! | a group's offset beyond its partition's recovered end | the end: what comes there next was not read yet |
+//!
+//! The ledger keeps to a prefix, as every partition does: a transaction may have read what one before it wrote, and a
+//! group's offset may follow from either.
+
+use crate::{
+    core::{Core, Source},
+    error::{AppendError, DurableError, OpenError, TransactionError},
+    format::{
+        frame::{Kind, Producer},
+        ledger::{CommitPart, GroupOffset, LedgerEntry},
+        snapshot::Aborted,
+    },
+    ids::ProducerId,
+    ledger::{Ended, Ledger},
+    names::Content,
+    partition::{PartitionState, append::Cursor, chain::Lookup, ledger::LedgerState, replay::Replay},
+    sync::Arc,
+};
+use std::{collections::HashSet, path::Path, time::Duration};
+
+/// A partition that was recovered by itself.
+pub(crate) struct Recovering {
+    pub(crate) state: Arc<PartitionState>,
+    pub(crate) replay: Replay,
+    /// Below, a snapshot stands for what was there.
+    pub(crate) replayed_from: u64,
+}
+
+/// A marker that is missing.
+struct Missing {
+    partition: u32,
+    marker: Producer,
+    committed: bool,
+}
+
+/// See the head of this file.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    state: LedgerState,
+    /// Offset of the ledger from which on nothing counts.
+    undo_from: Option<u64>,
+    missing: Vec<Missing>,
+    beyond_the_end: Vec<GroupOffset>,
+}
+
+impl Recovering {
+    /// Whether the partition has recovered up to the end that a commit names, and it is that end.
+    fn bears_out(&self, part: &CommitPart) -> bool {
+        let CommitPart { position, checksum, .. } = *part;
+        if position < self.replayed_from || position < self.state.chain.start_position() {
+            return true;
+        }
+        // What looks like a frame behind the recovered end is none.
+        position < self.state.durable.position()
+            && matches!(self.state.chain.frame_at(position), Ok(Lookup::Found(found)) if found.frame.checksum == checksum)
+    }
+}
+
+impl Outcome {
+    /// Decides, and takes what is aborted back from the recovered producers. Writes nothing.
+    pub(crate) fn of(recovered: &mut [Recovering]) -> Result<Self, OpenError> {
+        let mut outcome = Self::default();
+        let mut committed: HashSet<(ProducerId, u64)> = HashSet::new();
+        let own = recovered.iter().position(|one| one.state.content() == Content::Ledger);
+        if let Some(own) = own {
+            outcome.undo_from = first_not_borne_out(recovered, own)?;
+            let ledger = recovered.get_mut(own).and_then(|own| own.replay.ledger_mut());
+            if let Some(ledger) = ledger {
+                if let Some(from) = outcome.undo_from {
+                    ledger.undo(from);
+                }
+                committed.extend(ledger.commits().map(|(_, id, transaction, _)| (id, transaction)));
+                outcome.state = ledger.state();
+            }
+        }
+        committed.extend(outcome.state.committed.values().map(|one| (one.producer, one.transaction)));
+        for one in recovered.iter_mut() {
+            // The latest first: each goes back to what was before it.
+            let undecided: Vec<_> = one.replay.undecided().rev().copied().collect();
+            for undecided in undecided {
+                let committed = committed.contains(&(undecided.producer, undecided.transaction));
+                let marker = Producer {
+                    id: undecided.producer,
+                    first_sequence: undecided.before.expected,
+                    epoch: undecided.epoch,
+                    previous_position: undecided.before.last_position,
+                    transaction: undecided.transaction,
+                };
+                one.replay.decide(marker, committed, one.state.durable.position());
+                outcome.missing.push(Missing { partition: one.state.number, marker, committed });
+            }
+        }
+        for (group, state) in &mut outcome.state.groups {
+            for (partition, offset) in &mut state.offsets {
+                let end = recovered.get(*partition as usize).map_or(0, |one| one.state.durable.offset());
+                if *offset > end {
+                    *offset = end;
+                    outcome.beyond_the_end.push(GroupOffset {
+                        group: group.clone(),
+                        generation: state.generation,
+                        partition: *partition,
+                        offset: end,
+                    });
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What is known of all transactions.
+    pub(crate) fn ledger(&self, recovered: &[Recovering]) -> Ledger {
+        let mut ledger = Ledger::new(self.state.clone());
+        for entry in recovered.iter().flat_map(|one| one.replay.producers()).filter(|entry| entry.transaction > 0) {
+            ledger.saw(entry.id, entry.transaction, 0, Ended::Aborted);
+        }
+        let own = recovered.iter().find(|one| one.state.content() == Content::Ledger);
+        ledger.own = own.map(|own| (Arc::clone(&own.state), Cursor::new(own.state.chain.newest_tail())));
+        ledger
+    }
+}
+
+/// Offset of the first commit that the partitions do not bear out.
+fn first_not_borne_out(recovered: &[Recovering], own: usize) -> Result<Option<u64>, OpenError> {
+    let Some(own) = recovered.get(own) else { return Ok(None) };
+    for (offset, id, transaction, parts) in own.replay.ledger().into_iter().flat_map(|ledger| ledger.commits()) {
+        for part in parts {
+            let Some(partition) = recovered.get(part.partition as usize) else {
+                return Err(OpenError::Corrupt {
+                    path: own.state.directory.clone(),
+                    at: 0,
+                    reason: format!(
+                        "the ledger's entry at offset {offset} commits transaction {transaction} of producer {id} in \
+                         partition number {}, which is not there",
+                        part.partition
+                    ),
+                });
+            };
+            if !partition.bears_out(part) {
+                return Ok(Some(offset));
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl Core {
+    /// Writes what was decided, and waits until it is durable.
+    pub(crate) fn carry_out(&self, outcome: &Outcome) -> Result<(), OpenError> {
+        let at = |error: TransactionError| not_carried_out(&self.directory, error);
+        let mut last_entry = None;
+        {
+            let mut ledger = self.ledger();
+            if let Some(from) = outcome.undo_from {
+                last_entry = Some(self.write_entry(&mut ledger, &LedgerEntry::Undo { from }).map_err(at)?);
+            }
+            if !outcome.beyond_the_end.is_empty() {
+                let entry = LedgerEntry::Offsets(outcome.beyond_the_end.clone());
+                last_entry = Some(self.write_entry(&mut ledger, &entry).map_err(at)?);
+            }
+        }
+        let partitions = self.all_partitions();
+        let mut newest: Vec<Option<u64>> = vec![None; partitions.len()];
+        for Missing { partition, marker, committed } in &outcome.missing {
+            let Some(state) = partitions.get(*partition as usize) else { continue };
+            let kind = if *committed { Kind::Commit } else { Kind::Abort };
+            let mut cursor = Cursor::new(state.chain.newest_tail());
+            let source = Source { core: self, partition: state };
+            let written = cursor.mark(kind, *marker, self.clock.now_ms(), &source);
+            let position = written.map_err(|error| at(error.into()))?;
+            let Producer { id: producer, transaction, .. } = *marker;
+            let aborted = (!committed).then_some(Aborted { producer, transaction, marker: position });
+            state.stability.decide(producer, transaction, aborted);
+            if let Some(newest) = newest.get_mut(*partition as usize) {
+                *newest = Some(position);
+            }
+        }
+        let durable = |error: DurableError| at(error.into());
+        for (partition, position) in partitions.iter().zip(newest) {
+            if let Some(position) = position {
+                self.flush_up_to(partition, position).map_err(durable)?;
+            }
+        }
+        if let Some(offset) = last_entry {
+            self.wait_entry_durable(offset, Duration::MAX).map_err(durable)?;
+        }
+        Ok(())
+    }
+}
+
+fn not_carried_out(directory: &Path, error: TransactionError) -> OpenError {
+    let (path, source) = match error {
+        TransactionError::Append(AppendError::NoSpace { path, source, .. } | AppendError::Prepare { path, source }) => {
+            (path, source)
+        }
+        other => (directory.to_owned(), std::io::Error::other(other.to_string())),
+    };
+    OpenError::Io { doing: "write the outcome of a transaction to", path, source }
+}

@@ -1,0 +1,396 @@
+//! Transactions behind their handles: beginning one, ending one, by session or by id, and what ends by itself.
+
+use crate::{
+    core::Core,
+    error::{AppendError, DurableError, RegisterError, TransactionError},
+    format::ledger::{GroupOffset, LedgerEntry},
+    ids::{Mode, ProducerId},
+    ledger::{Author, Ended, Ledger, OpenTransaction},
+    partition::PartitionState,
+    sync::Arc,
+};
+use std::{
+    sync::{MutexGuard, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// Shortest time that a transaction may be open.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// Commits that may wait for their markers before they are made durable for that.
+const UNMARKED_MAX: usize = 4096;
+
+/// Who ends or adds to a transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct By {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: u32,
+    pub(crate) mode: Mode,
+}
+
+/// What a call about a transaction meets.
+enum Standing<'a> {
+    Open(MutexGuard<'a, Ledger>),
+    Ended(Ended),
+}
+
+impl Core {
+    /// Begins a transaction, with a number of its own, or with the given one. The same call again changes nothing.
+    pub(crate) fn begin(&self, by: By, number: Option<u64>, timeout: Duration) -> Result<u64, TransactionError> {
+        if timeout < TIMEOUT_MIN {
+            return Err(TransactionError::Timeout { timeout });
+        }
+        let By { id, epoch, mode } = by;
+        let mut ledger = self.ledger();
+        let known = ledger.author(id).is_some_and(|author| (author.epoch, author.mode) == (epoch, mode));
+        if !known {
+            drop(ledger);
+            // The registry's lock first, and both: a registration that comes between finds what is begun here.
+            let registry = self.registry();
+            let Some(entry) = registry.find(id) else { return Err(TransactionError::UnknownProducer { producer: id }) };
+            refuse(by, entry.epoch, entry.mode)?;
+            ledger = self.ledger();
+            let new = Author { id, epoch, mode, last: 0, ended: Ended::Aborted, last_epoch: 0 };
+            let author = ledger.authors.entry(id.slot()).or_insert(new);
+            if author.id != id {
+                *author = new;
+            }
+            (author.epoch, author.mode) = (epoch, mode);
+        }
+        if let Some(open) = ledger.open_of(id) {
+            match (open.aborting, open.number) {
+                // What is left of an abort comes first.
+                (Some(ended), _) => self.abort_open(&mut ledger, id, ended)?,
+                (None, open) if number == Some(open) => return Ok(open),
+                (None, open) => return Err(TransactionError::AlreadyOpen { open }),
+            }
+        }
+        let Some(author) = ledger.author(id) else { return Err(TransactionError::UnknownProducer { producer: id }) };
+        let number = number.unwrap_or(author.last + 1);
+        if number <= author.last || number >= NUMBER_END {
+            return Err(TransactionError::NumberUsed { transaction: number, last: author.last });
+        }
+        (author.last, author.last_epoch) = (number, epoch);
+        let open = OpenTransaction {
+            id,
+            epoch,
+            mode,
+            number,
+            began: Instant::now(),
+            timeout,
+            parts: Vec::new(),
+            offsets: Vec::new(),
+            doomed: None,
+            aborting: None,
+        };
+        ledger.open.insert(id.slot(), open);
+        Ok(number)
+    }
+
+    /// The transaction, if it is open for this caller, or how it ended.
+    fn standing(&self, by: By, number: u64) -> Result<Standing<'_>, TransactionError> {
+        let By { id, epoch, mode } = by;
+        let mut ledger = self.ledger();
+        if let Some(open) = ledger.open_of(id).filter(|open| open.number == number && open.epoch == epoch) {
+            if open.mode != mode {
+                return Err(TransactionError::WrongMode { producer: id, registered: open.mode });
+            }
+            let ending = open.ending();
+            return Ok(ending.map_or_else(|| Standing::Open(ledger), Standing::Ended));
+        }
+        let author = ledger.author(id).copied();
+        if let Some(author) = author.filter(|author| author.last == number && [0, epoch].contains(&author.last_epoch)) {
+            return Ok(Standing::Ended(author.ended));
+        }
+        drop(ledger);
+        let registry = self.registry();
+        let Some(entry) = registry.find(id) else { return Err(TransactionError::UnknownProducer { producer: id }) };
+        refuse(by, entry.epoch, entry.mode)?;
+        Err(TransactionError::NotOpen { transaction: number, last: author.map_or(0, |author| author.last) })
+    }
+
+    /// Commits: the offset of the ledger's entry, if there was anything to commit. The same call again gives the same
+    /// answer, but for the offset.
+    pub(crate) fn commit_transaction(&self, by: By, number: u64) -> Result<Option<u64>, TransactionError> {
+        let mut ledger = match self.standing(by, number)? {
+            Standing::Open(ledger) => ledger,
+            Standing::Ended(Ended::Committed) => {
+                let known = self.ledger();
+                let entry = known.decided.iter().find(|decided| (decided.id, decided.number) == (by.id, number));
+                return Ok(entry.map(|decided| decided.offset));
+            }
+            Standing::Ended(ended) => return Err(self.ended_otherwise(by, number, ended)),
+        };
+        // A consumer that was replaced commits nothing, whatever else is in the transaction.
+        let stale = ledger.open_of(by.id).and_then(|open| {
+            let newest = |one: &GroupOffset| ledger.groups.get(&one.group).map_or(0, |group| group.generation);
+            let one = open.offsets.iter().find(|one| one.generation != newest(one))?;
+            let (group, generation, current) = (one.group.to_string(), one.generation, newest(one));
+            Some(TransactionError::StaleGeneration { group, generation, current })
+        });
+        if let Some(stale) = stale {
+            self.abort_open(&mut ledger, by.id, Ended::Aborted)?;
+            return Err(stale);
+        }
+        self.commit_open(ledger, by.id, number)
+    }
+
+    /// Aborts. The same call again changes nothing.
+    pub(crate) fn abort_transaction(&self, by: By, number: u64) -> Result<(), TransactionError> {
+        match self.standing(by, number)? {
+            Standing::Open(mut ledger) => Ok(self.abort_open(&mut ledger, by.id, Ended::Aborted)?),
+            Standing::Ended(Ended::Aborted | Ended::TimedOut) => {
+                // What is left of it, if its markers could not be written.
+                let mut ledger = self.ledger();
+                match ledger.open_of(by.id).filter(|open| open.number == number).and_then(|open| open.aborting) {
+                    Some(ended) => Ok(self.abort_open(&mut ledger, by.id, ended)?),
+                    None => Ok(()),
+                }
+            }
+            Standing::Ended(ended) => Err(self.ended_otherwise(by, number, ended)),
+        }
+    }
+
+    fn ended_otherwise(&self, by: By, transaction: u64, ended: Ended) -> TransactionError {
+        match ended {
+            Ended::Committed => TransactionError::Committed { transaction },
+            Ended::Aborted => TransactionError::Aborted { transaction },
+            Ended::TimedOut => TransactionError::TimedOut { transaction },
+            Ended::Fenced => {
+                let epoch = self.registry().find(by.id).map_or(by.epoch, |entry| entry.epoch);
+                TransactionError::Fenced { epoch }
+            }
+        }
+    }
+
+    /// Adds a partition to an open transaction of a producer that appends by id.
+    pub(crate) fn add_partition(
+        &self,
+        by: By,
+        number: u64,
+        partition: &Arc<PartitionState>,
+    ) -> Result<(), TransactionError> {
+        match self.standing(by, number)? {
+            Standing::Open(ledger) => drop(ledger),
+            Standing::Ended(ended) => return Err(self.ended_otherwise(by, number, ended)),
+        }
+        // Gives the producer its slot there.
+        self.place(partition, by.id, by.epoch, by.mode)?;
+        if self.enter_transaction(by.id, by.epoch, number, partition)? {
+            return Ok(());
+        }
+        Err(TransactionError::NotOpen { transaction: number, last: number })
+    }
+
+    /// Adds a group's offset to an open transaction; the later one for a partition counts.
+    pub(crate) fn add_offset(&self, by: By, number: u64, offset: GroupOffset) -> Result<(), TransactionError> {
+        let mut ledger = match self.standing(by, number)? {
+            Standing::Open(ledger) => ledger,
+            Standing::Ended(ended) => return Err(self.ended_otherwise(by, number, ended)),
+        };
+        self.refuse_stale(&ledger, &offset)?;
+        let Some(open) = ledger.open.get_mut(&by.id.slot()) else { return Ok(()) };
+        let same = |one: &&mut GroupOffset| (&one.group, one.partition) == (&offset.group, offset.partition);
+        match open.offsets.iter_mut().find(same) {
+            Some(one) => *one = offset,
+            None => open.offsets.push(offset),
+        }
+        Ok(())
+    }
+
+    fn refuse_stale(&self, ledger: &Ledger, offset: &GroupOffset) -> Result<(), TransactionError> {
+        let current = ledger.groups.get(&offset.group).map_or(0, |group| group.generation);
+        if offset.generation == current {
+            return Ok(());
+        }
+        let group = offset.group.to_string();
+        Err(TransactionError::StaleGeneration { group, generation: offset.generation, current })
+    }
+
+    /// A new generation of a group: durable on return, and elder ones commit no more.
+    pub(crate) fn next_generation(&self, name: &str) -> Result<u64, TransactionError> {
+        let mut ledger = self.ledger();
+        let generation = ledger.groups.get(name).map_or(0, |group| group.generation) + 1;
+        let offset = self.write_entry(&mut ledger, &LedgerEntry::Group { group: name.into(), generation })?;
+        // From here on: an elder one that comes between this and the flush is told so already.
+        ledger.groups.entry(name.into()).or_default().generation = generation;
+        drop(ledger);
+        self.wait_entry_durable(offset, Duration::MAX)?;
+        Ok(generation)
+    }
+
+    /// Commits groups' offsets outside of a transaction; the offset of the ledger's entry.
+    pub(crate) fn commit_offsets(&self, offsets: Vec<GroupOffset>) -> Result<u64, TransactionError> {
+        let mut ledger = self.ledger();
+        for offset in &offsets {
+            self.refuse_stale(&ledger, offset)?;
+        }
+        let entry = LedgerEntry::Offsets(offsets);
+        let offset = self.write_entry(&mut ledger, &entry)?;
+        if let LedgerEntry::Offsets(offsets) = entry {
+            for one in offsets {
+                ledger.groups.entry(one.group).or_default().offsets.insert(one.partition, one.offset);
+            }
+        }
+        Ok(offset)
+    }
+
+    /// Whether the ledger's entry at `offset`, and all that it and those before it name, is durable.
+    pub(crate) fn is_entry_durable(&self, offset: u64) -> bool {
+        let ledger = self.ledger();
+        let own = ledger.own.as_ref().is_none_or(|(own, _)| own.durable.offset() > offset);
+        own && ledger.needs(offset).iter().all(|(partition, last)| partition.durable.offset() > *last)
+    }
+
+    /// What has to be durable for the ledger's entry at `offset` to be, itself included.
+    pub(crate) fn needs_of_entry(&self, offset: u64) -> Vec<(Arc<PartitionState>, u64)> {
+        let ledger = self.ledger();
+        let mut needs: Vec<_> = ledger.own.iter().map(|(own, _)| (Arc::clone(own), offset)).collect();
+        needs.extend(ledger.needs(offset));
+        needs
+    }
+
+    /// Waits until it is; false if the time is over first.
+    pub(crate) fn wait_entry_durable(&self, offset: u64, timeout: Duration) -> Result<bool, DurableError> {
+        let until = Instant::now().checked_add(timeout);
+        for (partition, last) in self.needs_of_entry(offset) {
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            if !self.wait_durable(&partition, last, left)? {
+                return Ok(false);
+            }
+        }
+        self.try_settle();
+        Ok(true)
+    }
+
+    /// Waits until no commit of the producer in the partition could be undone by a power cut: what it appends there outside
+    /// of transactions must not outlive them.
+    pub(crate) fn wait_settled(&self, id: ProducerId, partition: &PartitionState) -> Result<(), DurableError> {
+        let unsettled = self.ledger().unsettled(id, partition);
+        match unsettled {
+            Some(offset) => self.wait_entry_durable(offset, Duration::MAX).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// A producer is about to append to a partition outside of transactions. Whether it may: not while one is open there,
+    /// and not before those that it has committed there are durable.
+    pub(crate) fn leave_transaction(
+        &self,
+        id: ProducerId,
+        partition: &Arc<PartitionState>,
+    ) -> Result<bool, AppendError> {
+        let mut ledger = self.ledger();
+        if let Some(open) = ledger.open_of(id)
+            && open.parts.iter().any(|part| Arc::ptr_eq(&part.partition, partition))
+        {
+            let Some(ended) = open.aborting else { return Ok(false) };
+            self.abort_open(&mut ledger, id, ended)?;
+        }
+        drop(ledger);
+        self.wait_settled(id, partition).map_err(|error| match error {
+            DurableError::Poisoned { doing, source } => AppendError::Poisoned { doing, source },
+        })?;
+        // Nobody appends in a transaction here meanwhile: whoever is to append outside of one is the producer.
+        if let Some(slot) = partition.table.get(id.slot() as usize) {
+            slot.leave();
+        }
+        Ok(true)
+    }
+
+    /// Time until the next transaction is over its timeout.
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        let ledger = self.ledger();
+        ledger.open.values().map(|open| open.timeout.saturating_sub(open.began.elapsed())).min()
+    }
+
+    /// Ends what has been open for too long, tries again what could not be marked, and lets the ledger be trimmed.
+    pub(crate) fn look_after_transactions(&self) {
+        let (mut expired, mut halfway, unmarked) = (Vec::new(), Vec::new(), {
+            let ledger = self.ledger();
+            ledger.decided.len()
+        });
+        for open in self.ledger().open.values() {
+            match open.aborting {
+                Some(ended) => halfway.push((open.id, ended)),
+                None if open.began.elapsed() >= open.timeout => expired.push((open.id, open.number)),
+                None => {}
+            }
+        }
+        for (id, ended) in halfway {
+            // What fails now is tried again.
+            let _ = self.abort_open(&mut self.ledger(), id, ended);
+        }
+        for (id, number) in expired {
+            let _ = self.fence_out(id, number, Ended::TimedOut);
+        }
+        if unmarked > UNMARKED_MAX {
+            let newest = self.ledger().decided.back().map(|decided| decided.offset);
+            let _ = newest.map(|offset| self.wait_entry_durable(offset, Duration::from_millis(500)));
+        }
+        self.let_ledger_be_trimmed();
+    }
+
+    /// Aborts a producer's open transaction, if it is that one, and fences the producer.
+    pub(crate) fn fence_out(&self, id: ProducerId, number: u64, ended: Ended) -> Result<bool, RegisterError> {
+        let is_open = self.ledger().open_of(id).is_some_and(|open| open.number == number);
+        if is_open {
+            self.register_again(id, ended)?;
+        }
+        Ok(is_open)
+    }
+
+    /// Snapshots of the ledger may stand where all commits before are marked, and the markers durable: what a snapshot
+    /// stands for is dropped, and could decide nothing any more.
+    fn let_ledger_be_trimmed(&self) {
+        let (own, limit) = {
+            let mut ledger = self.ledger();
+            self.settle(&mut ledger);
+            let Some((own, _)) = &ledger.own else { return };
+            let end = own.chain.visible_end().map_or(0, |end| end.offset);
+            (Arc::clone(own), ledger.first_unmarked().unwrap_or(end))
+        };
+        if own.chain.begun().len() < 2 && !self.closing.load(Ordering::Acquire) {
+            // Nothing is trimmed yet.
+            return;
+        }
+        if limit <= own.snapshot_limit.load(Ordering::Relaxed) {
+            return;
+        }
+        for partition in self.all_partitions() {
+            let marked = partition.marked.load(Ordering::Relaxed);
+            if marked >= partition.durable.position() && self.flush_up_to(&partition, marked).is_err() {
+                return;
+            }
+        }
+        own.snapshot_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Before the log is closed: aborts what is open, makes commits durable and marks them. What is left undone, the next
+    /// opening does.
+    pub(crate) fn leave_no_transaction_open(&self) {
+        let open: Vec<ProducerId> = self.ledger().open.values().map(|open| open.id).collect();
+        for id in open {
+            let _ = self.abort_open(&mut self.ledger(), id, Ended::Aborted);
+        }
+        let newest = self.ledger().decided.back().map(|decided| decided.offset);
+        if let Some(offset) = newest {
+            let _ = self.wait_entry_durable(offset, Duration::from_secs(60));
+            self.settle(&mut self.ledger());
+        }
+        self.let_ledger_be_trimmed();
+    }
+}
+
+/// Numbers end where a slot's flag begins.
+const NUMBER_END: u64 = crate::partition::slot::ENDED;
+
+fn refuse(by: By, epoch: u32, mode: Mode) -> Result<(), TransactionError> {
+    if mode != by.mode {
+        return Err(TransactionError::WrongMode { producer: by.id, registered: mode });
+    }
+    match epoch.cmp(&by.epoch) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(TransactionError::Fenced { epoch }),
+        std::cmp::Ordering::Less => Err(TransactionError::EpochNotIssued { current: epoch }),
+    }
+}
