@@ -73,6 +73,7 @@ pub(crate) fn assemble(
         table,
         stability: Stability::new(replay.aborted()),
         snapshot_limit: AtomicU64::new(if Content::of(name) == Content::Ledger { 0 } else { u64::MAX }),
+        undone: Mutex::new(replay.ledger().map(|ledger| ledger.undone().to_vec()).unwrap_or_default()),
         marked: AtomicU64::new(0),
         snapshots: Mutex::new(snapshots),
         followed: Mutex::default(),

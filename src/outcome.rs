@@ -23,7 +23,7 @@ use crate::{
     ids::ProducerId,
     ledger::{Ended, Ledger},
     names::Content,
-    partition::{PartitionState, append::Cursor, chain::Lookup, ledger::LedgerState, replay::Replay},
+    partition::{PartitionState, append::Cursor, chain::Lookup, ledger::LedgerState, locked, replay::Replay},
     sync::Arc,
 };
 use std::{collections::HashSet, path::Path, time::Duration};
@@ -72,16 +72,22 @@ impl Outcome {
         let mut outcome = Self::default();
         let mut committed: HashSet<(ProducerId, u64)> = HashSet::new();
         let own = recovered.iter().position(|one| one.state.content() == Content::Ledger);
+        let mut undone = None;
         if let Some(own) = own {
             outcome.undo_from = first_not_borne_out(recovered, own)?;
             let ledger = recovered.get_mut(own).and_then(|own| own.replay.ledger_mut());
             if let Some(ledger) = ledger {
                 if let Some(from) = outcome.undo_from {
                     ledger.undo(from);
+                    // Until it is written who takes it back.
+                    undone = Some((from, u64::MAX));
                 }
                 committed.extend(ledger.commits().map(|(_, id, transaction, _)| (id, transaction)));
                 outcome.state = ledger.state();
             }
+        }
+        if let Some(own) = own.and_then(|own| recovered.get(own)) {
+            locked(&own.state.undone).extend(undone);
         }
         committed.extend(outcome.state.committed.values().map(|one| (one.producer, one.transaction)));
         for one in recovered.iter_mut() {
@@ -161,7 +167,11 @@ impl Core {
         {
             let mut ledger = self.ledger();
             if let Some(from) = outcome.undo_from {
-                last_entry = Some(self.write_entry(&mut ledger, &LedgerEntry::Undo { from }).map_err(at)?);
+                let offset = self.write_entry(&mut ledger, &LedgerEntry::Undo { from }).map_err(at)?;
+                if let Some((own, _)) = &ledger.own {
+                    locked(&own.undone).iter_mut().filter(|(_, to)| *to == u64::MAX).for_each(|(_, to)| *to = offset);
+                }
+                last_entry = Some(offset);
             }
             if !outcome.beyond_the_end.is_empty() {
                 let entry = LedgerEntry::Offsets(outcome.beyond_the_end.clone());

@@ -199,7 +199,8 @@ impl Core {
 
     fn refuse_stale(&self, ledger: &Ledger, offset: &GroupOffset) -> Result<(), TransactionError> {
         let current = ledger.groups.get(&offset.group).map_or(0, |group| group.generation);
-        if offset.generation == current {
+        // Generations begin at 1: one that was never given is no group's.
+        if offset.generation == current && current > 0 {
             return Ok(());
         }
         let group = offset.group.to_string();
@@ -358,7 +359,8 @@ impl Core {
         }
         for partition in self.all_partitions() {
             let marked = partition.marked.load(Ordering::Relaxed);
-            if marked >= partition.durable.position() && self.flush_up_to(&partition, marked).is_err() {
+            // No marker is at 0: there is none.
+            if marked > 0 && marked >= partition.durable.position() && self.flush_up_to(&partition, marked).is_err() {
                 return;
             }
         }

@@ -95,6 +95,8 @@ pub(crate) struct LedgerReplay {
     before: LedgerState,
     /// Since.
     entries: Vec<Placed>,
+    /// What was taken back: from behind which offset, and by the entry at which one.
+    undone: Vec<(u64, u64)>,
     /// Position of the first record that is no entry.
     undecodable: Option<u64>,
 }
@@ -110,7 +112,10 @@ impl LedgerReplay {
 
     pub(crate) fn take(&mut self, offset: u64, position: u64, body: &[u8]) {
         match LedgerEntry::decode(body) {
-            Some(LedgerEntry::Undo { from }) => self.undo(from),
+            Some(LedgerEntry::Undo { from }) => {
+                self.undo(from);
+                self.undone.push((from, offset));
+            }
             Some(entry) => self.entries.push(Placed { offset, entry }),
             None => self.undecodable = self.undecodable.or(Some(position)),
         }
@@ -120,6 +125,11 @@ impl LedgerReplay {
     pub(crate) fn undo(&mut self, from: u64) {
         let left = self.entries.partition_point(|placed| placed.offset < from);
         self.entries.truncate(left);
+    }
+
+    /// What was taken back since the snapshot: from behind which offset, and by the entry at which one.
+    pub(crate) fn undone(&self) -> &[(u64, u64)] {
+        &self.undone
     }
 
     /// Position of the first record that is no entry, though its checksum agrees.

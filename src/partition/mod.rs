@@ -51,7 +51,7 @@ pub(crate) mod stability;
 pub(crate) mod upkeep;
 
 #[cfg(not(loom))]
-pub(crate) use state::{Counters, PartitionState};
+pub(crate) use state::{Counters, PartitionState, locked};
 
 #[cfg(not(loom))]
 mod state;

@@ -116,7 +116,12 @@ impl PartitionState {
         let newest = locked(&self.snapshots).last().cloned();
         let since = newest.as_ref().map_or(0, |snapshot| snapshot.segment);
         let limit = self.snapshot_limit.load(Ordering::Relaxed);
-        let segments: Vec<Arc<Segment>> = self
+        let undone = locked(&self.undone).clone();
+        let stands = |segment: &Arc<Segment>| {
+            let end = segment.seal().map_or(0, |seal| seal.base_offset + seal.records);
+            !undone.iter().any(|(from, to)| *from < end && end <= *to)
+        };
+        let mut segments: Vec<Arc<Segment>> = self
             .chain
             .begun()
             .into_iter()
@@ -126,6 +131,9 @@ impl PartitionState {
                 segment.number() <= number && segment.seal().is_some_and(within)
             })
             .collect();
+        while segments.last().is_some_and(|last| !stands(last)) {
+            segments.pop();
+        }
         let Some((last, seal)) = segments.last().and_then(|segment| Some((segment, segment.seal()?))) else {
             return Ok(false);
         };

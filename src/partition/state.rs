@@ -52,6 +52,9 @@ pub(crate) struct PartitionState {
     /// Offset beyond which no snapshot may stand yet: for the ledger, whose entries are needed until what they decide is
     /// marked. Written by upkeep's thread, and read by it.
     pub(crate) snapshot_limit: AtomicU64,
+    /// Stretches of the ledger, behind an offset and up to that of the entry that takes them back: a snapshot within one
+    /// would hold what is undone.
+    pub(crate) undone: Mutex<Vec<(u64, u64)>>,
     /// Position behind the newest marker of a commit. Raised by whoever marks, read by upkeep.
     pub(crate) marked: AtomicU64,
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
