@@ -45,6 +45,7 @@ mod recover;
 mod reopen;
 mod result;
 mod run;
+mod several;
 mod spread;
 mod stage;
 mod sustained;
@@ -69,6 +70,7 @@ pub use result::{
     SegmentsFrom, SustainedSecond,
 };
 pub use run::{Outcome, Row, SEGMENT_BYTES, Settings, run};
+pub use several::SeveralFiles;
 pub use spread::Spread;
 pub use sustained::Sustained;
 pub use verify::VerifyError;
