@@ -26,7 +26,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn open(dir: &Path, window: Window) -> Outcome<(Log, Vec<Partition>)> {
     // SAFETY: the directory is new, and nothing else knows of it.
-    let log = unsafe { Options::new().window(window).open(dir)? };
+    let log = unsafe { Options::new().window(window).first_segment_bytes(16 << 20).open(dir)? };
     let partitions = (0..PARTITIONS).map(|at| log.partition(&format!("p{at}"))).collect::<Result<Vec<_>, _>>()?;
     for partition in &partitions {
         partition.prepare(2)?;
@@ -75,8 +75,11 @@ fn visible(dir: &Path) -> Outcome<()> {
     for repeat in 0..REPEATS {
         let (log, partitions) = open(&dir.join(format!("visible {repeat}")), Window::Mapped)?;
         let (mut off, mut on) = (log.session("plain")?, log.session("transactions")?);
-        append_plain(&mut off, &partitions)?;
-        transact(&mut on, &partitions, false)?;
+        // The first ones wait for segments that are prepared on demand.
+        for _ in 0..VISIBLE / 4 {
+            append_plain(&mut off, &partitions)?;
+            transact(&mut on, &partitions, false)?;
+        }
         let begin = Instant::now();
         for _ in 0..VISIBLE {
             append_plain(&mut off, &partitions)?;

@@ -28,7 +28,8 @@ const LEDGER_BYTES: u64 = 8 << 20;
 fn internal_options(bytes: u64, window: Window, of: &Options) -> Options {
     Options {
         segment_bytes: bytes,
-        first_segment_bytes: SEGMENT_BYTES_MIN,
+        // Small where the users' are, which says that the log is to be.
+        first_segment_bytes: SEGMENT_BYTES_MIN.max(of.first_segment_bytes.min(bytes) / 4),
         segments_ahead: 1,
         // No producer appends there.
         producers_max: 1,
@@ -55,7 +56,10 @@ pub(crate) fn assemble(
     let options = match Content::of(name) {
         Content::Records => options.clone(),
         // Few, and each flushed by itself: nothing is gained by memory of its own.
-        Content::Registrations => internal_options(REGISTRATIONS_BYTES, Window::Mapped, options),
+        Content::Registrations => Options {
+            first_segment_bytes: SEGMENT_BYTES_MIN,
+            ..internal_options(REGISTRATIONS_BYTES, Window::Mapped, options)
+        },
         // Flushed in one round with the records that it decides about.
         Content::Ledger => internal_options(LEDGER_BYTES, options.window, options),
     };

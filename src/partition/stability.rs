@@ -15,7 +15,10 @@ use crate::{
     ids::ProducerId,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError},
 };
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+};
 
 /// No transaction is undecided.
 const NONE: u64 = u64::MAX;
@@ -29,9 +32,29 @@ pub(crate) struct Open {
     pub(crate) first_offset: u64,
 }
 
+/// Spreads a producer's id and a transaction's number, which the log itself has given out, over a table.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // Fibonacci hashing (Knuth, TAOCP 3, 6.4), folded so that the upper bits reach the lower ones.
+        let product = u128::from(self.0.rotate_left(32) ^ word) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
 #[derive(Default)]
 struct Hidden {
-    all: HashSet<(ProducerId, u64)>,
+    all: HashSet<(ProducerId, u64), BuildHasherDefault<Spread>>,
     /// In the order of their markers.
     order: VecDeque<Aborted>,
 }

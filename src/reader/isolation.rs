@@ -22,6 +22,8 @@ pub(super) struct Seen {
     /// Offset behind the last stable record, as it was when this was last asked for. Beyond all, for a reader that sees
     /// everything.
     pub(super) limit: u64,
+    /// The outcome asked for last: records of a transaction often follow each other.
+    last: (ProducerId, u64, bool),
     /// Outcomes of transactions below the limit, which no longer change: producer, number, whether it is passed over.
     outcomes: [(ProducerId, u64, bool); REMEMBERED],
 }
@@ -33,7 +35,8 @@ impl Seen {
             Isolation::ReadCommitted => 0,
         };
         // No transaction has the number 0.
-        Self { limit, outcomes: [(ProducerId::from_u64(0), 0, false); REMEMBERED] }
+        let nothing = (ProducerId::from_u64(0), 0, false);
+        Self { limit, last: nothing, outcomes: [nothing; REMEMBERED] }
     }
 }
 
@@ -67,18 +70,25 @@ impl Reader {
         self.isolation == Isolation::ReadCommitted && frame.stored.form() == Form::Far && self.is_of_aborted(frame)
     }
 
+    #[inline(always)]
     fn is_of_aborted(&mut self, frame: &Frame) -> bool {
         let Some(place) = &self.place else { return false };
         let Some(producer) = frame.producer(&place.window, &place.shape).filter(|one| one.transaction != 0) else {
             return false;
         };
         let key = (producer.id, producer.transaction);
-        let at = (producer.id.get() ^ producer.transaction.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+        let last = self.seen.last;
+        if (last.0, last.1) == key { last.2 } else { self.ask_outcome(key) }
+    }
+
+    fn ask_outcome(&mut self, key: (ProducerId, u64)) -> bool {
+        let at = (key.0.get() ^ key.1.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
         let Some(remembered) = self.seen.outcomes.get_mut(at % REMEMBERED) else { return false };
         if (remembered.0, remembered.1) != key {
-            let hidden = self.partition.stability.is_hidden(producer.id, producer.transaction);
+            let hidden = self.partition.stability.is_hidden(key.0, key.1);
             *remembered = (key.0, key.1, hidden);
         }
+        self.seen.last = *remembered;
         remembered.2
     }
 }

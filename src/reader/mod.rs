@@ -20,10 +20,7 @@ use isolation::Seen;
 
 use crate::{
     error::FetchError,
-    format::{
-        RECORD_LENGTH_BYTES,
-        frame::{Form, Kind},
-    },
+    format::{RECORD_LENGTH_BYTES, frame::Kind},
     partition::PartitionState,
     raw::window::Window,
     segment::{
@@ -134,7 +131,7 @@ impl Reader {
             return Ok(None);
         }
         // One record a frame, in the segment at hand: a straight line that copies nothing but words.
-        if let Some(frame) = self.record_at_hand() {
+        while let Some(frame) = self.record_at_hand() {
             if !self.passes(&frame) {
                 return Err(self.corrupt(&frame, "the checksum does not agree"));
             }
@@ -142,10 +139,19 @@ impl Reader {
             if offset != self.next_offset {
                 return Err(self.corrupt(&frame, MISSING));
             }
+            let hidden = self.passes_over(&frame);
             let Some(place) = &mut self.place else { return Ok(None) };
             frame.fetch_on(&place.window);
             place.unit += frame.units;
             self.next_offset = offset + 1;
+            if hidden {
+                // The limit is as it was when this read began.
+                if self.next_offset >= self.seen.limit {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let Some(place) = &self.place else { return Ok(None) };
             let payload = place.segment.body(&place.window, &frame);
             return Ok(Some(Record { place, payload, offset, frame, index: 0 }));
         }
@@ -163,8 +169,7 @@ impl Reader {
         let place = self.place.as_ref().filter(|place| self.batch.is_none() && !place.segment.is_superseded())?;
         match find(&place.window, &place.shape, place.unit) {
             Found::Frame(frame) if frame.stored.kind() == Kind::Record && frame.unit < place.segment.limit() => {
-                // One of a transaction may have to be passed over.
-                (frame.stored.form() != Form::Far || self.isolation == Isolation::ReadUncommitted).then_some(frame)
+                Some(frame)
             }
             _ => None,
         }
