@@ -16,7 +16,7 @@ use crate::{
     format::{
         frame::{Kind, Producer},
         ledger::{CommitPart, LedgerEntry},
-        snapshot::Aborted,
+        snapshot::{Aborted, Extent},
     },
     ids::{ProducerId, Progress},
     ledger::{Decided, DecidedPart, Ended, Ledger, OpenPart, OpenTransaction},
@@ -25,6 +25,7 @@ use crate::{
         PartitionState,
         append::Cursor,
         body::{Single, fit},
+        chain::Located,
         marker::try_mark,
         slot::{ENDED, Locked, Slot},
         stability::Open,
@@ -214,7 +215,9 @@ impl Core {
         let source = Source { core: self, partition };
         let marker = cursor.mark(Kind::Abort, producer, self.clock.now_ms(), &source)?;
         lock(slot).slot().advance(Progress { last_ms: progress.last_ms, ..before });
-        Ok(Some(Aborted { producer: open.id, transaction: open.number, marker }))
+        // What is not known of where it ended, readers find out frame by frame.
+        let end = extent(partition, progress).unwrap_or_default();
+        Ok(Some(Aborted { producer: open.id, transaction: open.number, marker, end }))
     }
 
     /// Writes the markers of commits that are durable with all that they name, where there is room for them.
@@ -296,6 +299,17 @@ fn end_of(open: &OpenTransaction, part: &OpenPart) -> Result<End, TransactionErr
     let part = CommitPart { partition: number, position, checksum: located.frame.checksum };
     let visible = partition.chain.visible_end().is_ok_and(|end| end.position > position);
     Ok(End { part: Some((part, last)), visible })
+}
+
+/// Where the frames of a transaction end, of which that is the producer's last word.
+fn extent(partition: &PartitionState, progress: Progress) -> Option<Extent> {
+    let Located { segment, frame } = partition.published_at(progress.last_position).ok()??;
+    let first = segment.base_offset()? + u64::from(frame.stored.offset_delta());
+    Some(Extent {
+        last_offset: first + u64::from(frame.stored.records()).max(1) - 1,
+        end_sequence: progress.expected,
+        end_position: segment.shape().position(frame.unit + frame.units),
+    })
 }
 
 /// Lets a transaction be appended in again, whose commit has failed.

@@ -18,7 +18,7 @@ use crate::{
     format::{
         frame::{Kind, Producer},
         ledger::{CommitPart, GroupOffset, LedgerEntry},
-        snapshot::Aborted,
+        snapshot::{Aborted, Extent},
     },
     ids::ProducerId,
     ledger::{Ended, Ledger},
@@ -41,6 +41,7 @@ struct Missing {
     partition: u32,
     marker: Producer,
     committed: bool,
+    end: Extent,
 }
 
 /// See the head of this file.
@@ -103,7 +104,7 @@ impl Outcome {
                     transaction: undecided.transaction,
                 };
                 one.replay.decide(marker, committed, one.state.durable.position());
-                outcome.missing.push(Missing { partition: one.state.number, marker, committed });
+                outcome.missing.push(Missing { partition: one.state.number, marker, committed, end: undecided.end });
             }
         }
         for (group, state) in &mut outcome.state.groups {
@@ -180,7 +181,7 @@ impl Core {
         }
         let partitions = self.all_partitions();
         let mut newest: Vec<Option<u64>> = vec![None; partitions.len()];
-        for Missing { partition, marker, committed } in &outcome.missing {
+        for Missing { partition, marker, committed, end } in &outcome.missing {
             let Some(state) = partitions.get(*partition as usize) else { continue };
             let kind = if *committed { Kind::Commit } else { Kind::Abort };
             let mut cursor = Cursor::new(state.chain.newest_tail());
@@ -188,7 +189,7 @@ impl Core {
             let written = cursor.mark(kind, *marker, self.clock.now_ms(), &source);
             let position = written.map_err(|error| at(error.into()))?;
             let Producer { id: producer, transaction, .. } = *marker;
-            let aborted = (!committed).then_some(Aborted { producer, transaction, marker: position });
+            let aborted = (!committed).then_some(Aborted { producer, transaction, marker: position, end: *end });
             state.stability.decide(producer, transaction, aborted);
             if let Some(newest) = newest.get_mut(*partition as usize) {
                 *newest = Some(position);

@@ -11,12 +11,13 @@
 //! 104 producers, 48 bytes each, by slot, ascending:
 //!       0 producer id    8 epoch: u32, reserved: u32   16 sequence that comes next
 //!      24 position of the last batch                   32 its time   40 its latest transaction here
-//!   . undecided transactions, 64 bytes each, by producer and number:
+//!   . undecided transactions, 80 bytes each, by producer and number:
 //!       0 producer id    8 transaction number          16 epoch: u32, reserved: u32   24 its first offset here
-//!      32 position of its last frame here
-//!      40 the producer's state before it: sequence that comes next, position of the last batch, its time
-//!   . aborted transactions, 24 bytes each, in the order of their markers:
+//!      32 where it ends so far: offset of its last record, sequence behind it, position behind its last frame
+//!      56 the producer's state before it: sequence that comes next, position of the last batch, its time
+//!   . aborted transactions, 48 bytes each, in the order of their markers:
 //!       0 producer id    8 transaction number          16 the marker's position
+//!      24 where it ended: as above; all 0 where that is not known
 //!   . registrations (`registration.rs`): only in the log's own partition of producers
 //!   . ledger (`ledger.rs`), each entry behind its length, u32: only in the log's own partition of transactions
 //!   . checksum: xxh3-64 of all bytes before
@@ -32,8 +33,8 @@ const HEADER_WORDS: usize = 13;
 const HEADER_BYTES: usize = HEADER_WORDS * 8;
 const ENTRY_WORDS: usize = 6;
 const ENTRY_BYTES: usize = ENTRY_WORDS * 8;
-const UNDECIDED_WORDS: usize = 8;
-const ABORTED_WORDS: usize = 3;
+const UNDECIDED_WORDS: usize = 10;
+const ABORTED_WORDS: usize = 6;
 const CHECKSUM_BYTES: usize = 8;
 /// Bytes before each entry of the ledger: its length.
 const LENGTH_BYTES: usize = 4;
@@ -58,6 +59,18 @@ pub(crate) struct ProducerEntry {
     pub(crate) transaction: u64,
 }
 
+/// Where a transaction's frames in a partition end. From a frame of it on, all offsets are its own if there are as many as
+/// sequences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Of its last record.
+    pub(crate) last_offset: u64,
+    /// Behind its last record.
+    pub(crate) end_sequence: u64,
+    /// Behind its last frame.
+    pub(crate) end_position: u64,
+}
+
 /// A transaction with frames in the partition, and no marker behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Undecided {
@@ -65,8 +78,7 @@ pub(crate) struct Undecided {
     pub(crate) transaction: u64,
     pub(crate) epoch: u32,
     pub(crate) first_offset: u64,
-    /// Of its last frame.
-    pub(crate) last_position: u64,
+    pub(crate) end: Extent,
     /// The producer's before its first frame: what an abort goes back to.
     pub(crate) before: Progress,
 }
@@ -78,6 +90,7 @@ pub(crate) struct Aborted {
     pub(crate) transaction: u64,
     /// Of its marker: below, there may be frames of it.
     pub(crate) marker: u64,
+    pub(crate) end: Extent,
 }
 
 /// A snapshot's content.
@@ -128,18 +141,29 @@ impl ProducerEntry {
     }
 }
 
+impl Extent {
+    const fn words(&self) -> [u64; 3] {
+        [self.last_offset, self.end_sequence, self.end_position]
+    }
+
+    const fn from_words([last_offset, end_sequence, end_position]: [u64; 3]) -> Self {
+        Self { last_offset, end_sequence, end_position }
+    }
+}
+
 impl Undecided {
     const fn words(&self) -> [u64; UNDECIDED_WORDS] {
         let Progress { expected, last_position, last_ms } = self.before;
-        let Self { producer, transaction, epoch, first_offset, last_position: last, .. } = *self;
-        [producer.get(), transaction, epoch as u64, first_offset, last, expected, last_position, last_ms]
+        let Self { producer, transaction, epoch, first_offset, .. } = *self;
+        let [last, sequence, end] = self.end.words();
+        [producer.get(), transaction, epoch as u64, first_offset, last, sequence, end, expected, last_position, last_ms]
     }
 
     const fn from_words(words: [u64; UNDECIDED_WORDS]) -> Self {
-        let [producer, transaction, epoch, first_offset, last, expected, last_position, last_ms] = words;
+        let [producer, transaction, epoch, first_offset, last, sequence, end, expected, last_position, last_ms] = words;
         let before = Progress { expected, last_position, last_ms };
-        let producer = ProducerId::from_u64(producer);
-        Self { producer, transaction, epoch: epoch as u32, first_offset, last_position: last, before }
+        let (producer, end) = (ProducerId::from_u64(producer), Extent::from_words([last, sequence, end]));
+        Self { producer, transaction, epoch: epoch as u32, first_offset, end, before }
     }
 }
 
@@ -193,8 +217,9 @@ impl Snapshot {
         for undecided in &self.undecided {
             put(undecided.words(), &mut bytes);
         }
-        for Aborted { producer, transaction, marker } in &self.aborted {
-            put([producer.get(), *transaction, *marker], &mut bytes);
+        for Aborted { producer, transaction, marker, end } in &self.aborted {
+            let [last, sequence, position] = end.words();
+            put([producer.get(), *transaction, *marker, last, sequence, position], &mut bytes);
         }
         bytes.extend(registrations);
         bytes.extend(ledger);
@@ -223,11 +248,13 @@ impl Snapshot {
         let too_many = "its lengths do not add up";
         let producers = entries(&mut rest, producers, ProducerEntry::from_words).ok_or(too_many)?;
         let undecided = entries(&mut rest, undecided, Undecided::from_words).ok_or(too_many)?;
-        let aborted = entries(&mut rest, aborted, |[producer, transaction, marker]| Aborted {
-            producer: ProducerId::from_u64(producer),
-            transaction,
-            marker,
-        });
+        let aborted =
+            entries(&mut rest, aborted, |[producer, transaction, marker, last, sequence, position]| Aborted {
+                producer: ProducerId::from_u64(producer),
+                transaction,
+                marker,
+                end: Extent::from_words([last, sequence, position]),
+            });
         let aborted = aborted.ok_or(too_many)?;
         if registered.checked_add(ledger) != Some(rest.len() as u64) {
             return Err(too_many);
@@ -291,10 +318,11 @@ mod tests {
             transaction: 2,
             epoch: 3,
             first_offset: 88,
-            last_position: 8192,
+            end: Extent { last_offset: 98, end_sequence: 12, end_position: 8264 },
             before: Progress { expected: 10, last_position: 4096, last_ms: 6 },
         };
-        let aborted = Aborted { producer: ProducerId::new(5, 1), transaction: 1, marker: 6000 };
+        let end = Extent { last_offset: 80, end_sequence: 9, end_position: 5992 };
+        let aborted = Aborted { producer: ProducerId::new(5, 1), transaction: 1, marker: 6000, end };
         let registration = RegistrationEntry {
             id: ProducerId::new(2, 1),
             epoch: 3,

@@ -7,7 +7,7 @@ use crate::{
         control::{CONTROL_BYTES, Fence},
         frame::{Form, Kind, Producer},
         registration::RegistrationEntry,
-        snapshot::{Aborted, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
+        snapshot::{Aborted, Extent, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
     },
     ids::{ProducerId, Progress},
     names::Content,
@@ -23,6 +23,8 @@ const SLOTS_MAX: u32 = 1 << 28;
 #[derive(Clone, Copy)]
 pub(crate) struct Taken<'a> {
     pub(crate) position: u64,
+    /// Position behind the frame.
+    pub(crate) end_position: u64,
     /// Of its first record.
     pub(crate) offset: u64,
     pub(crate) at_ms: u64,
@@ -106,6 +108,7 @@ impl Replay {
     pub(crate) fn apply(&mut self, frame: &Frame, segment: &Segment, window: &Window, base_offset: u64) {
         self.take(&Taken {
             position: frame.position(segment.shape()),
+            end_position: segment.shape().position(frame.unit + frame.units),
             offset: base_offset + u64::from(frame.stored.offset_delta()),
             at_ms: segment.shape().prepared_ms + u64::from(frame.stored.time_delta()),
             kind: frame.stored.kind(),
@@ -172,20 +175,25 @@ impl Replay {
             transaction,
             epoch,
             first_offset: frame.offset,
-            last_position: frame.position,
+            end: Extent::default(),
             before,
         });
-        undecided.last_position = frame.position;
+        undecided.end = Extent {
+            last_offset: frame.offset + u64::from(frame.records).max(1) - 1,
+            end_sequence: producer.first_sequence.saturating_add(u64::from(frame.records)),
+            end_position: frame.end_position,
+        };
     }
 
     /// Takes a marker into account, or what recovery writes one for.
     pub(crate) fn decide(&mut self, marker: Producer, committed: bool, position: u64) {
         let Producer { id, epoch, first_sequence, previous_position, transaction } = marker;
-        self.undecided.remove(&(id.get(), transaction));
+        let undecided = self.undecided.remove(&(id.get(), transaction));
         if committed {
             return;
         }
-        self.aborted.push(Aborted { producer: id, transaction, marker: position });
+        let end = undecided.map_or_else(Extent::default, |undecided| undecided.end);
+        self.aborted.push(Aborted { producer: id, transaction, marker: position, end });
         let before = self.producer_in(id.slot()).filter(|before| before.id == id).copied();
         let progress = Progress {
             expected: first_sequence,

@@ -11,12 +11,12 @@
 //! it among the aborted. The limit that a read has got never shrinks: what was below it was decided then.
 
 use crate::{
-    format::snapshot::Aborted,
+    format::snapshot::{Aborted, Extent},
     ids::ProducerId,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError},
 };
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasherDefault, Hasher},
 };
 
@@ -54,7 +54,7 @@ impl Hasher for Spread {
 
 #[derive(Default)]
 struct Hidden {
-    all: HashSet<(ProducerId, u64), BuildHasherDefault<Spread>>,
+    all: HashMap<(ProducerId, u64), Extent, BuildHasherDefault<Spread>>,
     /// In the order of their markers.
     order: VecDeque<Aborted>,
 }
@@ -75,7 +75,7 @@ impl Stability {
     pub(crate) fn new(aborted: &[Aborted]) -> Self {
         let mut hidden = Hidden::default();
         for aborted in aborted {
-            hidden.all.insert((aborted.producer, aborted.transaction));
+            hidden.all.insert((aborted.producer, aborted.transaction), aborted.end);
             hidden.order.push_back(*aborted);
         }
         Self {
@@ -90,7 +90,7 @@ impl Stability {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hidden(&self) -> MutexGuard<'_, Hidden> {
+    fn all_hidden(&self) -> MutexGuard<'_, Hidden> {
         self.hidden.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,8 +110,8 @@ impl Stability {
     /// A transaction is decided. An aborted one's marker says below what its records are.
     pub(crate) fn decide(&self, producer: ProducerId, transaction: u64, aborted: Option<Aborted>) {
         if let Some(aborted) = aborted {
-            let mut hidden = self.hidden();
-            hidden.all.insert((producer, transaction));
+            let mut hidden = self.all_hidden();
+            hidden.all.insert((producer, transaction), aborted.end);
             hidden.order.push_back(aborted);
         }
         let mut open = self.open();
@@ -128,15 +128,14 @@ impl Stability {
         Ok(self.given.fetch_max(limit, Ordering::AcqRel).max(limit))
     }
 
-    /// Whether the records of a decided transaction are to be passed over.
-    pub(crate) fn is_hidden(&self, producer: ProducerId, transaction: u64) -> bool {
-        let hidden = self.hidden();
-        hidden.all.contains(&(producer, transaction))
+    /// Where a transaction ends that was aborted, if it was: its records are to be passed over.
+    pub(crate) fn hidden(&self, producer: ProducerId, transaction: u64) -> Option<Extent> {
+        self.all_hidden().all.get(&(producer, transaction)).copied()
     }
 
     /// Aborted transactions that are remembered.
     pub(crate) fn aborted(&self) -> usize {
-        self.hidden().order.len()
+        self.all_hidden().order.len()
     }
 
     /// Undecided transactions, and the one of them that holds the limit back.
@@ -147,7 +146,7 @@ impl Stability {
 
     /// Forgets aborted transactions of which nothing is kept.
     pub(crate) fn forget_before(&self, start: u64) {
-        let mut hidden = self.hidden();
+        let mut hidden = self.all_hidden();
         while let Some(first) = hidden.order.front().copied().filter(|first| first.marker < start) {
             hidden.order.pop_front();
             hidden.all.remove(&(first.producer, first.transaction));

@@ -1,7 +1,14 @@
 //! What a reader sees of transactions.
 
 use super::{Frame, Reader};
-use crate::{error::FetchError, format::frame::Form, ids::ProducerId};
+use crate::{
+    error::FetchError,
+    format::{
+        frame::{Form, Producer},
+        snapshot::Extent,
+    },
+    ids::ProducerId,
+};
 
 /// Which records of transactions a reader sees. Records outside of transactions it sees either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,15 +24,23 @@ pub enum Isolation {
 /// Transactions whose outcome a reader remembers.
 const REMEMBERED: usize = 16;
 
+/// A decided transaction, and where it ends if it is passed over. No transaction has the number 0.
+#[derive(Clone, Copy)]
+struct Decided {
+    producer: ProducerId,
+    transaction: u64,
+    hidden: Option<Extent>,
+}
+
 /// What a reader with `ReadCommitted` knows.
 pub(super) struct Seen {
     /// Offset behind the last stable record, as it was when this was last asked for. Beyond all, for a reader that sees
     /// everything.
     pub(super) limit: u64,
     /// The outcome asked for last: records of a transaction often follow each other.
-    last: (ProducerId, u64, bool),
-    /// Outcomes of transactions below the limit, which no longer change: producer, number, whether it is passed over.
-    outcomes: [(ProducerId, u64, bool); REMEMBERED],
+    last: Decided,
+    /// Outcomes of transactions below the limit, which no longer change.
+    outcomes: [Decided; REMEMBERED],
 }
 
 impl Seen {
@@ -34,8 +49,7 @@ impl Seen {
             Isolation::ReadUncommitted => u64::MAX,
             Isolation::ReadCommitted => 0,
         };
-        // No transaction has the number 0.
-        let nothing = (ProducerId::from_u64(0), 0, false);
+        let nothing = Decided { producer: ProducerId::from_u64(0), transaction: 0, hidden: None };
         Self { limit, last: nothing, outcomes: [nothing; REMEMBERED] }
     }
 }
@@ -66,29 +80,54 @@ impl Reader {
 
     /// Whether a frame below the limit is to be passed over.
     #[inline(always)]
-    pub(super) fn passes_over(&mut self, frame: &Frame) -> bool {
-        self.isolation == Isolation::ReadCommitted && frame.stored.form() == Form::Far && self.is_of_aborted(frame)
+    pub(super) fn is_hidden(&mut self, frame: &Frame) -> bool {
+        self.isolation == Isolation::ReadCommitted
+            && frame.stored.form() == Form::Far
+            && self.transaction_of(frame).is_some_and(|producer| self.outcome(&producer).is_some())
+    }
+
+    fn transaction_of(&self, frame: &Frame) -> Option<Producer> {
+        let place = self.place.as_ref()?;
+        frame.producer(&place.window, &place.shape).filter(|producer| producer.transaction != 0)
     }
 
     #[inline(always)]
-    fn is_of_aborted(&mut self, frame: &Frame) -> bool {
-        let Some(place) = &self.place else { return false };
-        let Some(producer) = frame.producer(&place.window, &place.shape).filter(|one| one.transaction != 0) else {
-            return false;
-        };
-        let key = (producer.id, producer.transaction);
+    fn outcome(&mut self, of: &Producer) -> Option<Extent> {
         let last = self.seen.last;
-        if (last.0, last.1) == key { last.2 } else { self.ask_outcome(key) }
+        if (last.producer, last.transaction) == (of.id, of.transaction) { last.hidden } else { self.ask_outcome(of) }
     }
 
-    fn ask_outcome(&mut self, key: (ProducerId, u64)) -> bool {
-        let at = (key.0.get() ^ key.1.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
-        let Some(remembered) = self.seen.outcomes.get_mut(at % REMEMBERED) else { return false };
-        if (remembered.0, remembered.1) != key {
-            let hidden = self.partition.stability.is_hidden(key.0, key.1);
-            *remembered = (key.0, key.1, hidden);
+    fn ask_outcome(&mut self, of: &Producer) -> Option<Extent> {
+        let at = (of.id.get() ^ of.transaction.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+        let remembered = self.seen.outcomes.get_mut(at % REMEMBERED)?;
+        if (remembered.producer, remembered.transaction) != (of.id, of.transaction) {
+            let hidden = self.partition.stability.hidden(of.id, of.transaction);
+            *remembered = Decided { producer: of.id, transaction: of.transaction, hidden };
         }
         self.seen.last = *remembered;
-        remembered.2
+        remembered.hidden
+    }
+
+    /// Passes over a hidden frame, the one that this reader stands at; and over all of its transaction's, if no other's are
+    /// between them: then there are as many offsets left as sequences.
+    pub(super) fn pass_over_hidden(&mut self, frame: &Frame) {
+        let extent = self.transaction_of(frame).and_then(|of| Some((of.first_sequence, self.outcome(&of)?)));
+        let Some(place) = &mut self.place else { return };
+        let offset = place.base_offset + u64::from(frame.stored.offset_delta());
+        if let Some((sequence, Extent { last_offset, end_sequence, end_position })) = extent
+            && end_sequence > sequence
+            && last_offset.checked_sub(offset) == Some(end_sequence - sequence - 1)
+            && let Some(units) = end_position.checked_sub(place.shape.base_position).map(|bytes| (bytes / 8) as usize)
+            && (frame.unit + frame.units..=place.segment.limit()).contains(&units)
+        {
+            // What comes behind was to be asked for along the way.
+            place.window.fetch_on(frame.unit * 8, (units - frame.unit) * 8);
+            place.unit = units;
+            self.next_offset = last_offset + 1;
+            return;
+        }
+        frame.fetch_on(&place.window);
+        place.unit = frame.unit + frame.units;
+        self.next_offset = offset + u64::from(frame.stored.records());
     }
 }

@@ -139,19 +139,18 @@ impl Reader {
             if offset != self.next_offset {
                 return Err(self.corrupt(&frame, MISSING));
             }
-            let hidden = self.passes_over(&frame);
-            let Some(place) = &mut self.place else { return Ok(None) };
-            frame.fetch_on(&place.window);
-            place.unit += frame.units;
-            self.next_offset = offset + 1;
-            if hidden {
+            if self.is_hidden(&frame) {
+                self.pass_over_hidden(&frame);
                 // The limit is as it was when this read began.
                 if self.next_offset >= self.seen.limit {
                     return Ok(None);
                 }
                 continue;
             }
-            let Some(place) = &self.place else { return Ok(None) };
+            let Some(place) = &mut self.place else { return Ok(None) };
+            frame.fetch_on(&place.window);
+            place.unit += frame.units;
+            self.next_offset = offset + 1;
             let payload = place.segment.body(&place.window, &frame);
             return Ok(Some(Record { place, payload, offset, frame, index: 0 }));
         }
@@ -193,7 +192,7 @@ impl Reader {
         loop {
             // One that a seek went into before it was decided.
             if let Some(Batch { frame, .. }) = self.batch
-                && self.passes_over(&frame)
+                && self.is_hidden(&frame)
             {
                 self.next_offset = self.offset_of(&frame) + u64::from(frame.stored.records());
                 self.batch = None;
@@ -250,14 +249,14 @@ impl Reader {
                     if frame.stored.records() > 0 && offset != self.next_offset {
                         return Err(self.corrupt(&frame, MISSING));
                     }
-                    let hidden = self.passes_over(&frame);
+                    if matches!(frame.stored.kind(), Kind::Record | Kind::Batch) && self.is_hidden(&frame) {
+                        self.pass_over_hidden(&frame);
+                        continue;
+                    }
                     let Some(place) = &mut self.place else { return Ok(None) };
                     frame.fetch_on(&place.window);
                     place.unit += frame.units;
                     match frame.stored.kind() {
-                        Kind::Record | Kind::Batch if hidden => {
-                            self.next_offset = offset + u64::from(frame.stored.records());
-                        }
                         Kind::Record => {
                             self.next_offset = offset + 1;
                             let bytes = frame.stored.body_bytes() as usize;

@@ -40,7 +40,7 @@ impl Reader {
                 Err(_) => return true,
             }
             if let Some(batch) = self.batch.filter(|batch| batch.index < batch.frame.stored.records()) {
-                if !self.passes_over(&batch.frame) {
+                if !self.is_hidden(&batch.frame) {
                     return true;
                 }
                 self.next_offset = self.offset_of(&batch.frame) + u64::from(batch.frame.stored.records());
@@ -54,18 +54,19 @@ impl Reader {
                     Err(_) => return true,
                 }
             };
-            let found = find(&place.window, &place.shape, place.unit);
-            let hidden = matches!(found, Found::Frame(frame) if self.passes_over(&frame));
+            let (found, limit) = (find(&place.window, &place.shape, place.unit), place.segment.limit());
+            if let Found::Frame(frame) = found
+                && frame.unit < limit
+                && matches!(frame.stored.kind(), Kind::Record | Kind::Batch)
+                && self.is_hidden(&frame)
+            {
+                self.pass_over_hidden(&frame);
+                continue;
+            }
             let Some(place) = &mut self.place else { return false };
             match found {
                 Found::Frame(frame) if frame.unit < place.segment.limit() => match frame.stored.kind() {
-                    Kind::Record | Kind::Batch if !hidden => return true,
-                    Kind::Record | Kind::Batch => {
-                        place.unit += frame.units;
-                        self.next_offset = place.base_offset
-                            + u64::from(frame.stored.offset_delta())
-                            + u64::from(frame.stored.records());
-                    }
+                    Kind::Record | Kind::Batch => return true,
                     Kind::Void | Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort => {
                         place.unit += frame.units;
                         self.next_offset = place.base_offset

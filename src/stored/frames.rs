@@ -57,6 +57,7 @@ impl<'a> StoredFrame<'a> {
     pub(crate) fn taken(&self, shape: &Shape, base_offset: u64) -> Taken<'a> {
         Taken {
             position: shape.position(self.unit),
+            end_position: shape.position(self.unit + self.units),
             offset: base_offset + u64::from(self.stored.offset_delta()),
             at_ms: shape.prepared_ms + u64::from(self.stored.time_delta()),
             kind: self.stored.kind(),

@@ -12,7 +12,7 @@ use crate::{
         ledger::{CommitPart, GroupOffset, LedgerEntry},
         registration::RegistrationEntry,
         segment_header::{HEADER_BYTES, Seal, SealReason, SegmentHeader},
-        snapshot::{Aborted, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
+        snapshot::{Aborted, Extent, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
     },
     ids::{Mode, ProducerId, Progress, Stamp},
     options::Options,
@@ -248,10 +248,11 @@ fn a_snapshot_is_written_as_it_always_was() {
         transaction: 5,
         epoch: 10,
         first_offset: 1_000,
-        last_position: 6 * SEGMENT_BYTES + 4_152,
+        end: Extent { last_offset: 1_001, end_sequence: 42, end_position: 6 * SEGMENT_BYTES + 4_232 },
         before: Progress { expected: 40, last_position: 5 * SEGMENT_BYTES + 4_152, last_ms: PREPARED_MS },
     };
-    let aborted = Aborted { producer: ProducerId::new(0, 5), transaction: 4, marker: 6 * SEGMENT_BYTES + 4_096 };
+    let end = Extent { last_offset: 999, end_sequence: 40, end_position: 6 * SEGMENT_BYTES + 4_080 };
+    let aborted = Aborted { producer: ProducerId::new(0, 5), transaction: 4, marker: 6 * SEGMENT_BYTES + 4_096, end };
     let offset = GroupOffset { group: "readers".into(), generation: 3, partition: 2, offset: 77 };
     let part = CommitPart { partition: 2, position: 8_192, checksum: 0x0123_4567_89AB_CDEF };
     let ledger = [

@@ -3,7 +3,7 @@
 
 use super::chain::{Chain, Prepared, whole};
 use crate::{
-    format::snapshot::Aborted,
+    format::snapshot::{Aborted, Extent},
     ids::ProducerId,
     partition::{
         body::Single,
@@ -53,7 +53,11 @@ impl Partition {
 
     fn abort(&self, transaction: u64) {
         let producer = Self::producer();
-        self.stability.decide(producer, transaction, Some(Aborted { producer, transaction, marker: 0 }));
+        self.stability.decide(
+            producer,
+            transaction,
+            Some(Aborted { producer, transaction, marker: 0, end: Extent::default() }),
+        );
     }
 }
 
@@ -96,7 +100,10 @@ fn a_reader_passes_over_an_aborted_transaction() {
             let partition = Arc::clone(&partition);
             loom::thread::spawn(move || {
                 if partition.limit() > 0 {
-                    assert!(partition.stability.is_hidden(Partition::producer(), 1), "taken for a committed one's");
+                    assert!(
+                        partition.stability.hidden(Partition::producer(), 1).is_some(),
+                        "taken for a committed one's"
+                    );
                 }
             })
         };
@@ -104,7 +111,7 @@ fn a_reader_passes_over_an_aborted_transaction() {
         partition.append();
         partition.abort(1);
         reader.join().expect("no panic");
-        assert!(partition.limit() == 1 && partition.stability.is_hidden(Partition::producer(), 1));
+        assert!(partition.limit() == 1 && partition.stability.hidden(Partition::producer(), 1).is_some());
     });
 }
 
