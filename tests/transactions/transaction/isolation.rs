@@ -86,7 +86,8 @@ fn an_aborted_transaction_is_passed_over_in_every_segment_it_reaches() {
     // From any place, with any verification, and after reopening too.
     for verify in [Verify::Always, Verify::OncePerSegment, Verify::Never] {
         let mut reader = left.read_from(1_000).expect("a reader");
-        (reader.set_verify(verify), reader.set_isolation(Isolation::ReadCommitted));
+        reader.set_verify(verify);
+        reader.set_isolation(Isolation::ReadCommitted);
         assert_eq!(rest(&mut reader), kept[2..], "{verify:?}");
     }
     drop((left, appender, session));

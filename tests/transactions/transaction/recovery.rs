@@ -298,7 +298,7 @@ fn in_the_direct_window_too_a_kill_leaves_all_or_nothing() {
     for number in 0..50_u32 {
         let mut transaction = session.begin().expect("begun");
         for partition in [&left, &right] {
-            let _ = transaction.append_next(partition, &number.to_be_bytes()).expect("appended");
+            let _ = transaction.append_next(partition, format!("{number}").as_bytes()).expect("appended");
         }
         let commit = transaction.commit().expect("committed");
         if number % 10 == 9 {
