@@ -15,23 +15,33 @@ mod transaction {
     mod retention;
 
     use super::logs;
-    use oncelog::{Isolation, Log, Partition, Reader, TransactionId};
+    use oncelog::{FetchError, Isolation, Log, Partition, Reader, TransactionId};
 
     /// Payloads of a partition as a reader of that kind sees them, and the offset at which it then stands.
     fn read(partition: &Partition, isolation: Isolation) -> (Vec<String>, u64) {
-        let mut reader = partition.read_from(partition.start_offset()).expect("a reader");
-        reader.set_isolation(isolation);
-        let seen = rest(&mut reader);
-        (seen, reader.next_offset())
+        loop {
+            // Retention may overtake this reader: then it begins again.
+            let Ok(mut reader) = partition.read_from(partition.start_offset()) else { continue };
+            reader.set_isolation(isolation);
+            match try_rest(&mut reader) {
+                Ok(seen) => return (seen, reader.next_offset()),
+                Err(FetchError::Trimmed { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn try_rest(reader: &mut Reader) -> Result<Vec<String>, FetchError> {
+        let mut seen = Vec::new();
+        while let Some(record) = reader.next()? {
+            seen.push(String::from_utf8_lossy(record.payload()).into_owned());
+        }
+        Ok(seen)
     }
 
     /// What a reader still gets.
     fn rest(reader: &mut Reader) -> Vec<String> {
-        let mut seen = Vec::new();
-        while let Some(record) = reader.next().expect("read") {
-            seen.push(String::from_utf8_lossy(record.payload()).into_owned());
-        }
-        seen
+        try_rest(reader).expect("read")
     }
 
     fn committed(partition: &Partition) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! the mapped window; what a power cut may have left is that copy with some of it taken away.
 
 use super::{all, committed, logs, registered, two};
-use logs::{copy_of, directory, killed, open, small, try_open};
+use logs::{directory, killed, open, small, try_open};
 use oncelog::{Answer, Isolation, Log, OpenError, Partition, ReadOnlyLog, Stamp, TransactionError, TransactionId};
 use std::{fs, path::Path, time::Duration};
 
@@ -132,7 +132,7 @@ fn a_transaction_without_a_commit_is_aborted() {
 #[test]
 fn a_commit_that_is_torn_is_none() {
     let (directory, _log, id) = with_one_commit();
-    let copy = copy_of(directory.path());
+    let copy = killed(directory.path());
     // The group's name is in the commit's entry, and in none behind it.
     let (path, at) = find(copy.path(), "__transactions", b"readers");
     logs::flip(&path, at);
@@ -144,7 +144,7 @@ fn a_commit_that_is_torn_is_none() {
 fn a_commit_whose_data_is_missing_somewhere_is_undone_everywhere() {
     for lacking in ["left", "right"] {
         let (directory, _log, id) = with_one_commit();
-        let copy = copy_of(directory.path());
+        let copy = killed(directory.path());
         lose_from(copy.path(), lacking, b"within the transaction");
         assert_whole(copy.path(), id, false);
     }
@@ -163,7 +163,7 @@ fn what_was_committed_behind_an_undone_commit_is_undone_too() {
     transaction.commit_offset(&group, &third, 0).expect("added");
     let _ = transaction.commit().expect("committed");
     assert_eq!(committed(&third), ["made of what was read"]);
-    let copy = copy_of(directory.path());
+    let copy = killed(directory.path());
     lose_from(copy.path(), "right", b"within the transaction");
     let again = open(copy.path(), &small());
     let third = again.partition("third").expect("the partition");
@@ -186,7 +186,7 @@ fn markers_that_are_there_already_are_no_matter() {
     assert_whole(both.path(), id, true);
     drop((left, right));
     for unmarked in ["left", "right"] {
-        let copy = copy_of(directory.path());
+        let copy = killed(directory.path());
         let (path, at) = find(copy.path(), unmarked, b"within the transaction");
         let mut content = fs::read(&path).expect("read");
         let behind = (at + b"within the transaction".len()).next_multiple_of(8);
@@ -205,7 +205,7 @@ fn an_entry_of_the_ledger_that_is_damaged_below_what_was_durable_is_refused() {
     // Another entry behind it, whose round says how far the ledger was durable.
     let group = log.group("readers").expect("taken over");
     let _ = group.commit(&two(&log)[0], 1).expect("committed").wait_durable(LONG).expect("durable");
-    let copy = copy_of(directory.path());
+    let copy = killed(directory.path());
     let ledger = copy.path().join("partitions/__transactions");
     let segment = fs::read_dir(&ledger).expect("listed").map(|entry| entry.expect("an entry").path());
     let segment =
@@ -244,7 +244,7 @@ fn a_snapshot_holds_what_is_open_aborted_and_committed() {
         for _ in 0..3_000 {
             appender.append(&[b'x'; 100]).expect("appended");
         }
-        logs::eventually("two snapshots are written", || left.stats().snapshots >= 2);
+        logs::eventually("a snapshot is written", || left.stats().snapshots > 0);
         let copy = killed(directory.path());
         let again = open(copy.path(), &options);
         let [left, right] = two(&again);
@@ -268,7 +268,7 @@ fn a_clean_close_leaves_nothing_undecided() {
     log.begin_transaction(second, LONG).expect("begun");
     append(&two(&log)[0], id, 2, Some(2), b"open");
     log.close().expect("closed");
-    let copy = copy_of(directory.path());
+    let copy = killed(directory.path());
     // The ledger is not asked any more.
     fs::remove_dir_all(copy.path().join("partitions/__transactions")).ok();
     for (at, name) in ["__producers", "left", "right"].iter().enumerate() {
@@ -304,7 +304,7 @@ fn in_the_direct_window_too_a_kill_leaves_all_or_nothing() {
         if number % 10 == 9 {
             // One of the two, without the ledger: what is behind must not be seen.
             assert!(left.wait_durable(u64::from(number), LONG).expect("durable"));
-            let copy = copy_of(directory.path());
+            let copy = killed(directory.path());
             let again = open(copy.path(), &options);
             let [left, right] = two(&again);
             assert_eq!(committed(&left), committed(&right));
