@@ -4,8 +4,8 @@
 mod logs;
 
 use logs::{all, append_many, directory, open, small};
-use oncelog::{Answer, AppendError, FillError, Log, Partition, RegisterError, Stamp};
-use std::{fs, io, process::Command};
+use oncelog::{Answer, AppendError, FillError, Log, Partition, RegisterError, Stamp, TransactionError, TransactionId};
+use std::{fs, io, process::Command, time::Duration};
 use tempfile::TempDir;
 
 /// A file system of that size of its own, unmounted on drop; none where that may not be done.
@@ -145,4 +145,56 @@ fn a_fence_without_room_fails_and_is_made_up_for() {
         "its close has happened"
     );
     append_many(&mut log.session("writer").expect("a session"), &partition, 0..10);
+}
+
+/// Scenario 29. Until an abort is written, its records may still be taken for a committed transaction's: nobody is let past.
+#[test]
+fn an_abort_without_room_is_made_up_for() {
+    let Some(disk) = Small::mounted(1 << 20) else { return };
+    let log = open(&disk.0.path().join("log"), &small().segments_ahead(1));
+    let partition = log.partition("orders").expect("a partition");
+    let mut session = log.session("writer").expect("a session");
+    let mut transaction = session.begin().expect("begun");
+    assert!(transaction.append(&partition, 0, &[1; 200]).expect("room").is_stored());
+    assert!(disk.fill().is_err(), "the rest of the disk is taken");
+    let mut appender = partition.appender().expect("an appender");
+    while appender.append(b"").is_ok() {}
+    let refused = transaction.append(&partition, 1, &[2; 200]);
+    assert!(matches!(refused, Err(AppendError::NoSpace { .. })), "{refused:?}");
+    let refused = transaction.abort();
+    assert!(matches!(refused, Err(TransactionError::Append(AppendError::NoSpace { .. }))), "{refused:?}");
+    assert_eq!(partition.stats().stable_offset, 0);
+    assert!(log.open_transactions().iter().all(|open| open.aborting));
+    // Neither in another transaction nor outside of one does the producer go on before.
+    assert!(matches!(session.begin().map(|_| ()), Err(TransactionError::Append(AppendError::NoSpace { .. }))));
+    assert!(matches!(session.append(&partition, 0, &[3; 200]), Err(AppendError::NoSpace { .. })));
+    fs::remove_file(disk.0.path().join("in the way")).expect("room is made");
+    let answer = session.append(&partition, 0, &[3; 200]).expect("room");
+    assert!(matches!(answer, Answer::Appended { .. }), "{answer:?}");
+    let stats = partition.stats();
+    assert_eq!((stats.stable_offset, stats.open_transactions), (stats.end_offset, 0));
+}
+
+/// A commit that has no room leaves its transaction as it was, for the caller to try again.
+#[test]
+fn a_commit_without_room_leaves_the_transaction_open() {
+    let Some(disk) = Small::mounted(1 << 20) else { return };
+    let (log, _partition, stamp) = full(&disk);
+    let id = TransactionId { producer: stamp.producer, epoch: stamp.epoch, number: 1 };
+    let beside = log.partition("beside").expect("the partition");
+    let mut appender = beside.appender().expect("an appender");
+    log.begin_transaction(id, Duration::from_secs(60)).expect("begun");
+    let within = Stamp { sequence: 1, ..stamp };
+    assert!(appender.append_in_transaction(1, within, &[1; 200]).expect("room").is_stored());
+    for _ in 0..2 {
+        let refused = log.commit_transaction(id);
+        assert!(matches!(refused, Err(TransactionError::Append(_))), "{refused:?}");
+        assert_eq!(log.open_transactions().len(), 1);
+    }
+    let within = Stamp { sequence: 2, ..stamp };
+    assert!(appender.append_in_transaction(1, within, &[2; 200]).expect("room").is_stored(), "it goes on");
+    fs::remove_file(disk.0.path().join("in the way")).expect("room is made");
+    assert_eq!(log.commit_transaction(id).expect("room").transaction(), 1);
+    let stats = beside.stats();
+    assert_eq!((stats.end_offset, stats.stable_offset, log.open_transactions().len()), (3, 3, 0));
 }
