@@ -148,12 +148,13 @@ impl Ledger {
         self.decided.front().map(|decided| decided.offset)
     }
 
-    /// Offset of the ledger's latest entry that commits a transaction of the producer in that partition, if it is not known
-    /// to be durable.
-    pub(crate) fn unsettled(&self, id: ProducerId, partition: &PartitionState) -> Option<u64> {
-        let of = |decided: &&Decided| {
-            decided.id == id && decided.parts.iter().any(|part| std::ptr::eq(&*part.partition, partition))
+    /// Offset of the ledger's latest entry that commits a transaction of the producer in that partition, or in any, if it is
+    /// not known to be durable.
+    pub(crate) fn unsettled(&self, id: ProducerId, partition: Option<&PartitionState>) -> Option<u64> {
+        let there = |decided: &Decided, partition: &PartitionState| {
+            decided.parts.iter().any(|part| std::ptr::eq(&*part.partition, partition))
         };
+        let of = |decided: &&Decided| decided.id == id && partition.is_none_or(|partition| there(decided, partition));
         self.decided.iter().rev().find(of).map(|decided| decided.offset)
     }
 

@@ -23,7 +23,14 @@ use crate::{
     ids::ProducerId,
     ledger::{Ended, Ledger},
     names::Content,
-    partition::{PartitionState, append::Cursor, chain::Lookup, ledger::LedgerState, locked, replay::Replay},
+    partition::{
+        PartitionState,
+        append::Cursor,
+        chain::{Located, Lookup},
+        ledger::LedgerState,
+        locked,
+        replay::Replay,
+    },
     sync::Arc,
 };
 use std::{collections::HashSet, path::Path, time::Duration};
@@ -61,9 +68,11 @@ impl Recovering {
         if position < self.replayed_from || position < self.state.chain.start_position() {
             return true;
         }
-        // What looks like a frame behind the recovered end is none.
+        // What looks like a frame behind the end of the partition, or of a segment that an earlier recovery has ended, is
+        // none.
+        let is_it = |found: &Located| found.frame.checksum == checksum && found.frame.unit < found.segment.limit();
         position < self.state.durable.position()
-            && matches!(self.state.chain.frame_at(position), Ok(Lookup::Found(found)) if found.frame.checksum == checksum)
+            && matches!(self.state.chain.frame_at(position), Ok(Lookup::Found(found)) if is_it(&found))
     }
 }
 
@@ -179,6 +188,11 @@ impl Core {
                 last_entry = Some(self.write_entry(&mut ledger, &entry).map_err(at)?);
             }
         }
+        let durable = |error: DurableError| at(error.into());
+        // First: markers that a power cut leaves without it must not lend a commit what it lacks.
+        if let Some(offset) = last_entry {
+            self.wait_entry_durable(offset, Duration::MAX).map_err(durable)?;
+        }
         let partitions = self.all_partitions();
         let mut newest: Vec<Option<u64>> = vec![None; partitions.len()];
         for Missing { partition, marker, committed, end } in &outcome.missing {
@@ -195,14 +209,10 @@ impl Core {
                 *newest = Some(position);
             }
         }
-        let durable = |error: DurableError| at(error.into());
         for (partition, position) in partitions.iter().zip(newest) {
             if let Some(position) = position {
                 self.flush_up_to(partition, position).map_err(durable)?;
             }
-        }
-        if let Some(offset) = last_entry {
-            self.wait_entry_durable(offset, Duration::MAX).map_err(durable)?;
         }
         Ok(())
     }

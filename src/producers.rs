@@ -6,7 +6,7 @@
 
 use crate::{
     core::{Core, Source},
-    error::{AppendError, RegisterError, copy},
+    error::{AppendError, DurableError, RegisterError, copy},
     format::{control::Fence, registration::RegistrationEntry},
     ids::{Mode, ProducerId, Progress},
     ledger::Ended,
@@ -76,6 +76,9 @@ impl Core {
         for name in names {
             entries.push(registry.next(name.as_ref(), mode, self.clock.now_ms(), &mut taken)?);
         }
+        for entry in &entries {
+            self.settle_for_good(entry.id)?;
+        }
         self.write(&entries)?;
         registry.settle(&taken);
         for entry in &entries {
@@ -116,6 +119,14 @@ impl Core {
                 Err(RegisterError::Sync { path: partition.directory.clone(), source })
             }
         }
+    }
+
+    /// Waits until no commit of a producer could be undone by a power cut: numbering that starts again, or a slot that
+    /// changes its owner, must not be followed by what would go back to before it.
+    fn settle_for_good(&self, id: ProducerId) -> Result<(), AppendError> {
+        self.wait_settled(id, None).map_err(|error| match error {
+            DurableError::Poisoned { doing, source } => AppendError::Poisoned { doing, source },
+        })
     }
 
     /// Fences a producer in every partition that it has appended to, and ends its open transaction so.
@@ -206,6 +217,9 @@ impl Core {
             let used_up = || RegisterError::EpochsUsedUp { name: entry.name.to_string() };
             entry.epoch = entry.epoch.checked_add(1).ok_or_else(used_up)?;
             entry.live = false;
+        }
+        for entry in &entries {
+            self.settle_for_good(entry.id)?;
         }
         self.write(&entries)?;
         // What is durable has happened: all are closed before the first fence can fail. Where one fails, the slot is still

@@ -263,9 +263,9 @@ impl Core {
         Ok(true)
     }
 
-    /// Waits until no commit of the producer in the partition could be undone by a power cut: what it appends there outside
-    /// of transactions must not outlive them.
-    pub(crate) fn wait_settled(&self, id: ProducerId, partition: &PartitionState) -> Result<(), DurableError> {
+    /// Waits until no commit of the producer in the partition, or in any, could be undone by a power cut: what it appends
+    /// there outside of transactions must not outlive them.
+    pub(crate) fn wait_settled(&self, id: ProducerId, partition: Option<&PartitionState>) -> Result<(), DurableError> {
         let unsettled = self.ledger().unsettled(id, partition);
         match unsettled {
             Some(offset) => self.wait_entry_durable(offset, Duration::MAX).map(|_| ()),
@@ -288,7 +288,7 @@ impl Core {
             self.abort_open(&mut ledger, id, ended)?;
         }
         drop(ledger);
-        self.wait_settled(id, partition).map_err(|error| match error {
+        self.wait_settled(id, Some(partition)).map_err(|error| match error {
             DurableError::Poisoned { doing, source } => AppendError::Poisoned { doing, source },
         })?;
         // Nobody appends in a transaction here meanwhile: whoever is to append outside of one is the producer.

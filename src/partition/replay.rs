@@ -194,7 +194,12 @@ impl Replay {
         }
         let end = undecided.map_or_else(Extent::default, |undecided| undecided.end);
         self.aborted.push(Aborted { producer: id, transaction, marker: position, end });
-        let before = self.producer_in(id.slot()).filter(|before| before.id == id).copied();
+        let owner = self.producer_in(id.slot()).copied();
+        if owner.is_some_and(|owner| owner.id != id) {
+            // The slot has another owner since, whose numbering this is not.
+            return;
+        }
+        let before = owner;
         let progress = Progress {
             expected: first_sequence,
             last_position: previous_position,

@@ -15,7 +15,7 @@ use crate::{
         append::{Admission, Cursor},
         body::{Body, Gathered, Single, fit},
         fill::Author,
-        slot::State,
+        slot::{Slot, State},
     },
     producers::{Place, slot_of},
     registry::Numbering,
@@ -131,8 +131,10 @@ impl Session {
                 Err(_) => return Ok(None),
             },
         };
-        let Some(sequence) = lane.progress.expected.checked_sub(1) else { return Ok(None) };
-        let offset = lane.partition.state.last_offset(id, lane.progress).map_err(AppendError::Original)?;
+        // As its slot has it: an abort may have been finished since.
+        let progress = slot_of(&lane.partition.state, id).map_or(lane.progress, Slot::progress);
+        let Some(sequence) = progress.expected.checked_sub(1) else { return Ok(None) };
+        let offset = lane.partition.state.last_offset(id, progress).map_err(AppendError::Original)?;
         Ok(Some(LastAppend { sequence, offset }))
     }
 

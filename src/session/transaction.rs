@@ -37,6 +37,9 @@ pub struct Transaction<'a> {
 impl Session {
     /// Begins a transaction that is aborted, and its session fenced, when it is open for 60 seconds. Nothing is written.
     ///
+    /// What the session appends to a partition outside of transactions, behind one that it has committed there, waits until
+    /// the commit is durable: it must not outlive it. A producer that does both in turn pays for a flush each time.
+    ///
     /// # Errors
     /// [`TransactionError::Fenced`] if the producer was registered again.
     pub fn begin(&mut self) -> Result<Transaction<'_>, TransactionError> {
@@ -50,6 +53,8 @@ impl Session {
     /// As for [`Session::begin`], and [`TransactionError::Timeout`] for less than a millisecond.
     pub fn begin_for(&mut self, timeout: Duration) -> Result<Transaction<'_>, TransactionError> {
         let number = self.handle.core.begin(self.by(), None, timeout)?;
+        // An abort that had no room may have been finished since, by whomever.
+        self.go_back(None);
         Ok(Transaction { session: self, number, ended: false })
     }
 
@@ -126,10 +131,11 @@ impl Session {
         }
     }
 
-    /// After an abort: the producer goes on where it was before.
-    fn go_back(&mut self, transaction: u64) {
+    /// After an abort, of that transaction or of any: the producer goes on where it was before.
+    fn go_back(&mut self, transaction: Option<u64>) {
         let id = self.id;
-        for lane in self.transactional.iter_mut().flatten().filter(|lane| lane.transaction == transaction) {
+        let of = |lane: &&mut Box<Lane>| transaction.is_none_or(|transaction| lane.transaction == transaction);
+        for lane in self.transactional.iter_mut().flatten().filter(of) {
             if let Some(slot) = slot_of(&lane.partition.state, id) {
                 lane.progress = slot.progress();
             }
@@ -215,7 +221,7 @@ impl Transaction<'_> {
     fn end(&mut self) -> Result<(), TransactionError> {
         self.ended = true;
         let aborted = self.session.handle.core.abort_transaction(self.session.by(), self.number);
-        self.session.go_back(self.number);
+        self.session.go_back(Some(self.number));
         aborted
     }
 }

@@ -150,6 +150,81 @@ fn a_commit_whose_data_is_missing_somewhere_is_undone_everywhere() {
     }
 }
 
+/// The commit's last record is there, and one before it is not: recovery ends before both, and what looks like the last one
+/// behind that end bears nothing out, however often the log is opened.
+#[test]
+fn data_behind_a_hole_bears_no_commit_out() {
+    let directory = directory();
+    let log = open(directory.path(), &small());
+    let partitions = two(&log);
+    let id = registered(&log, "p");
+    log.begin_transaction(id, LONG).expect("begun");
+    for partition in &partitions {
+        append(partition, id, 0, Some(1), b"the first of two");
+        append(partition, id, 1, Some(1), b"the second of two");
+    }
+    let _ = log.commit_transaction(id).expect("committed");
+    let copy = killed(directory.path());
+    let (path, at) = find(copy.path(), "left", b"the first of two");
+    logs::flip(&path, at);
+    for _ in 0..3 {
+        let again = open(copy.path(), &small());
+        for partition in two(&again) {
+            assert_eq!(committed(&partition), [""; 0], "{}", partition.name());
+        }
+    }
+}
+
+/// Once a snapshot stands for what is behind the place of a missing record, the place says nothing any more: what was undone
+/// is known by its UNDO.
+#[test]
+fn an_undone_commit_stays_undone_when_snapshots_have_passed_it() {
+    let (directory, _log, id) = with_one_commit();
+    let copy = killed(directory.path());
+    lose_from(copy.path(), "right", b"within the transaction");
+    let options = small().snapshot_bytes(64 << 10);
+    let log = open(copy.path(), &options);
+    for partition in two(&log) {
+        let mut appender = partition.appender().expect("an appender");
+        for _ in 0..3_000 {
+            appender.append(&[b'x'; 100]).expect("appended");
+        }
+        logs::eventually("a snapshot is written", || partition.stats().snapshots > 0);
+    }
+    let copy = killed(copy.path());
+    let again = open(copy.path(), &options);
+    for partition in two(&again) {
+        assert_eq!(committed(&partition).len(), 3_001, "{}", partition.name());
+    }
+    assert_eq!(again.group_at("readers", 1).committed(&two(&again)[0]), None);
+    assert!(matches!(again.commit_transaction(id), Err(TransactionError::Aborted { .. })));
+}
+
+/// A group's offset may be on the device, and the records that it is behind not: then what comes there next is read.
+#[test]
+fn a_groups_offset_is_never_beyond_what_was_recovered() {
+    let directory = directory();
+    let log = open(directory.path(), &small());
+    let [left, _] = two(&log);
+    left.appender().expect("an appender").append_batch(&[b"kept", b"kept"]).expect("appended");
+    left.appender().expect("an appender").append(b"lost, and read before").expect("appended");
+    let group = log.group("readers").expect("a group");
+    let _ = group.commit(&left, 3).expect("committed");
+    let copy = killed(directory.path());
+    let (path, at) = find(copy.path(), "left", b"lost, and read before");
+    logs::flip(&path, at);
+    for _ in 0..2 {
+        let again = open(copy.path(), &small());
+        let [left, _] = two(&again);
+        assert_eq!((left.end_offset(), again.group_at("readers", 1).committed(&left)), (2, Some(2)));
+    }
+    let again = open(copy.path(), &small());
+    two(&again)[0].appender().expect("an appender").append(b"new").expect("appended");
+    drop(again);
+    let again = open(copy.path(), &small());
+    assert_eq!(again.group_at("readers", 1).committed(&two(&again)[0]), Some(2), "the new one is not skipped");
+}
+
 /// The ledger keeps to a prefix: what was committed behind a commit that is undone may have been made of it.
 #[test]
 fn what_was_committed_behind_an_undone_commit_is_undone_too() {
