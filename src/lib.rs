@@ -38,6 +38,8 @@ pub mod format;
 mod group;
 mod ids;
 #[cfg(not(loom))]
+mod isolation;
+#[cfg(not(loom))]
 mod ledger;
 #[cfg(not(loom))]
 mod log;
@@ -95,10 +97,11 @@ pub use crate::{
         TransactionError,
     },
     group::Group,
+    isolation::Isolation,
     log::{Log, Partition},
     options::{Options, Window},
     read_only::{ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
-    reader::{Isolation, Reader, Record, Verify},
+    reader::{Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     salvage::{Loss, Salvage, SalvagedPartition},
     session::{LastAppend, Session, Transaction},

@@ -147,6 +147,11 @@ impl LedgerReplay {
         })
     }
 
+    /// As of the snapshot that the replay began with.
+    pub(crate) const fn state_before(&self) -> &LedgerState {
+        &self.before
+    }
+
     pub(crate) fn state(&self) -> LedgerState {
         let mut state = self.before.clone();
         for placed in &self.entries {

@@ -4,11 +4,15 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `mod.rs` | the log and its partitions, and what opening for writing would make of them |
+//! | `decided.rs` | what became of transactions |
 //! | `reader.rs` | the records of a partition in order |
 
+mod decided;
 mod reader;
 
 pub use reader::{ReadOnlyReader, StoredRecord};
+
+use decided::{Decided, decide};
 
 use crate::{
     error::OpenError,
@@ -57,6 +61,7 @@ pub struct ReadOnlyPartition {
     pub(crate) files: Arc<PartitionFiles>,
     start_offset: u64,
     outlook: Outlook,
+    decided: Decided,
 }
 
 /// What opening a log for writing would make of one of its partitions, as it stands.
@@ -114,12 +119,12 @@ impl ReadOnlyLog {
         for (number, name) in &log.partitions {
             partitions.push(ReadOnlyPartition::look(&log, *number, name)?);
         }
-        Ok(Self {
-            directory: directory.to_owned(),
-            in_use: log.is_in_use(),
-            producers: producers_of(&partitions),
-            partitions,
-        })
+        let in_use = log.is_in_use();
+        let decided = decide(&partitions, in_use);
+        for (partition, decided) in partitions.iter_mut().zip(decided) {
+            partition.decided = decided;
+        }
+        Ok(Self { directory: directory.to_owned(), in_use, producers: producers_of(&partitions), partitions })
     }
 
     /// The log's directory.
@@ -212,7 +217,7 @@ impl ReadOnlyPartition {
                     Some(kept) => kept.base_offset,
                     None => outlook.end_offset,
                 };
-                return Ok(Self { files: Arc::new(files), start_offset, outlook });
+                return Ok(Self { files: Arc::new(files), start_offset, outlook, decided: Decided::default() });
             }
         }
     }
@@ -234,6 +239,13 @@ impl ReadOnlyPartition {
     #[must_use]
     pub const fn end_offset(&self) -> u64 {
         self.outlook.end_offset
+    }
+
+    /// Offset behind the last record that was decided when the log was opened: up to here a reader of committed records
+    /// comes.
+    #[must_use]
+    pub const fn stable_offset(&self) -> u64 {
+        self.decided.limit
     }
 
     /// What opening for writing would make of the partition, without doing it.

@@ -1,6 +1,6 @@
 //! The records of a partition, in order, read beside whoever writes them.
 
-use super::ReadOnlyPartition;
+use super::{Decided, ReadOnlyPartition};
 use crate::{
     error::{FetchError, OpenError},
     format::{
@@ -8,6 +8,7 @@ use crate::{
         frame::{Kind, Producer, Stored},
     },
     ids::Stamp,
+    isolation::Isolation,
     segment::tail::FIRST_UNIT,
     stored::{
         files::{LogFiles, PartitionFiles, StoredSegment},
@@ -32,6 +33,8 @@ pub struct ReadOnlyReader {
     place: Option<Place>,
     next_offset: u64,
     batch: Option<Batch>,
+    isolation: Isolation,
+    decided: Decided,
 }
 
 struct Place {
@@ -121,6 +124,8 @@ impl ReadOnlyPartition {
             place: None,
             next_offset: start,
             batch: None,
+            isolation: Isolation::default(),
+            decided: self.decided.clone(),
         };
         // The last segment that begins at or before the offset; segments without a record share theirs with the next.
         let kept = &self.outlook.kept;
@@ -162,15 +167,37 @@ impl ReadOnlyReader {
     /// reader stays before it, and [`ReadOnlyReader::skip_damage`] goes beyond.
     #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader, which no iterator's item can")]
     pub fn next(&mut self) -> Result<Option<StoredRecord<'_>>, FetchError> {
+        if let Some(Batch { stored, index, .. }) = self.batch.filter(|batch| self.hides(batch.producer.as_ref())) {
+            // One that the reader was put into before it was told what to see.
+            self.next_offset += u64::from(stored.records() - index);
+            self.batch = None;
+        }
         while self.batch.is_none_or(|batch| batch.index >= batch.stored.records()) {
             self.batch = None;
+            if self.isolation == Isolation::ReadCommitted && self.next_offset >= self.decided.limit {
+                return Ok(None);
+            }
             match self.step()? {
+                Step::Frame { stored, producer, .. } if self.hides(producer.as_ref()) => self.pass(&stored),
                 Step::Frame { unit, stored, producer } => self.begin(unit, stored, producer),
                 Step::Again => {}
                 Step::End => return Ok(None),
             }
         }
         self.record()
+    }
+
+    /// Which records of transactions are seen from now on. [`Isolation::ReadCommitted`] goes by what was decided when the log
+    /// was opened, and comes to no record behind that: for later ones it is to be opened again.
+    pub const fn set_isolation(&mut self, isolation: Isolation) {
+        self.isolation = isolation;
+    }
+
+    fn hides(&self, producer: Option<&Producer>) -> bool {
+        self.isolation == Isolation::ReadCommitted
+            && producer.is_some_and(|producer| {
+                producer.transaction != 0 && self.decided.is_hidden(producer.id, producer.transaction)
+            })
     }
 
     /// Moves behind damage, to the next frame that holds in this segment or a later one. Returns the offset that comes next

@@ -1,4 +1,4 @@
-//! What a reader sees of transactions.
+//! A reader of committed records: up to where it comes, and what it passes over.
 
 use super::{Frame, Reader};
 use crate::{
@@ -8,18 +8,8 @@ use crate::{
         snapshot::Extent,
     },
     ids::ProducerId,
+    isolation::Isolation,
 };
-
-/// Which records of transactions a reader sees. Records outside of transactions it sees either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Isolation {
-    /// All of them, also of transactions that are open or aborted.
-    #[default]
-    ReadUncommitted,
-    /// Those of committed ones, up to the last stable offset: the first record of the oldest transaction that is open in
-    /// the partition. So no record comes out of its order.
-    ReadCommitted,
-}
 
 /// Transactions whose outcome a reader remembers.
 const REMEMBERED: usize = 16;

@@ -13,7 +13,6 @@ mod record;
 mod seek;
 mod wait;
 
-pub use isolation::Isolation;
 pub use record::Record;
 
 use isolation::Seen;
@@ -21,6 +20,7 @@ use isolation::Seen;
 use crate::{
     error::FetchError,
     format::{RECORD_LENGTH_BYTES, frame::Kind},
+    isolation::Isolation,
     partition::PartitionState,
     raw::window::Window,
     segment::{

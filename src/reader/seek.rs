@@ -1,9 +1,10 @@
 //! Where a reader begins.
 
-use super::{Isolation, Reader, Seen, Verify};
+use super::{Reader, Seen, Verify};
 use crate::{
     error::FetchError,
     format::frame::Kind,
+    isolation::Isolation,
     log::Partition,
     segment::{
         Shape,

@@ -1,9 +1,10 @@
 //! Waiting for records that are not there yet.
 
-use super::{Isolation, Reader};
+use super::Reader;
 use crate::{
     error::FetchError,
     format::frame::Kind,
+    isolation::Isolation,
     segment::scan::{Found, find},
     wake::Awaited,
 };

@@ -11,7 +11,7 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["sync", "signal", "ids"],
     &["raw", "format"],
-    &["names", "error", "answer"],
+    &["names", "error", "answer", "isolation"],
     &["options"],
     &["segment"],
     &["partition"],

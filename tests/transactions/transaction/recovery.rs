@@ -389,14 +389,57 @@ fn in_the_direct_window_too_a_kill_leaves_all_or_nothing() {
     }
 }
 
+/// What a read-only look at a log sees of committed records, partition by partition.
+fn looked_at(log: &Path) -> [Vec<String>; 2] {
+    let log = ReadOnlyLog::open(log).expect("opened");
+    ["left", "right"].map(|name| {
+        let mut reader = log.partition(name).expect("the partition").read_from(0).expect("a reader");
+        reader.set_isolation(Isolation::ReadCommitted);
+        let mut seen = Vec::new();
+        while let Some(record) = reader.next().expect("read") {
+            seen.push(String::from_utf8_lossy(record.payload()).into_owned());
+        }
+        seen
+    })
+}
+
 /// A read-only look at a log whose process was killed applies the same rule, and changes nothing.
 #[test]
-fn a_read_only_opening_is_not_in_the_way() {
+fn a_read_only_look_decides_as_opening_does() {
     let (directory, _log, _id) = with_one_commit();
-    let copy = killed(directory.path());
-    let before = logs::files(copy.path());
-    let log = ReadOnlyLog::open(copy.path()).expect("opened");
-    assert_eq!(log.partitions().count(), 2);
-    assert!(logs::files(copy.path()) == before);
-    let _ = Isolation::ReadCommitted;
+    let whole = killed(directory.path());
+    let torn = killed(directory.path());
+    let (path, at) = find(torn.path(), "__transactions", b"readers");
+    logs::flip(&path, at);
+    let lacking = killed(directory.path());
+    lose_from(lacking.path(), "right", b"within the transaction");
+    for (copy, is_committed) in [(whole, true), (torn, false), (lacking, false)] {
+        let before = logs::files(copy.path());
+        let seen = looked_at(copy.path());
+        assert!(logs::files(copy.path()) == before);
+        let expected: &[&str] = if is_committed { &["before", "within the transaction"] } else { &["before"] };
+        assert_eq!(seen, [expected, expected]);
+        let log = open(copy.path(), &small());
+        assert_eq!(two(&log).map(|partition| committed(&partition)), seen, "and opening it agrees");
+        drop(log);
+        assert_eq!(looked_at(copy.path()), seen, "closed, too");
+    }
+}
+
+/// Beside the writer, what is open stays unseen, and what is committed is seen before it has a marker.
+#[test]
+fn beside_the_writer_a_look_sees_what_is_committed() {
+    let (directory, log, id) = with_one_commit();
+    let [left, right] = two(&log);
+    let second = TransactionId { number: 2, ..id };
+    log.begin_transaction(second, LONG).expect("begun");
+    append(&left, id, 2, Some(2), b"open");
+    left.appender().expect("an appender").append(b"behind").expect("appended");
+    let [seen_left, seen_right] = looked_at(directory.path());
+    assert_eq!(seen_left, ["before", "within the transaction"]);
+    assert_eq!(seen_right, ["before", "within the transaction"]);
+    log.abort_transaction(second).expect("aborted");
+    let [seen_left, _] = looked_at(directory.path());
+    assert_eq!(seen_left, ["before", "within the transaction", "behind"]);
+    assert_eq!(committed(&right), seen_right);
 }

@@ -1,0 +1,92 @@
+//! What became of transactions, as a read-only look at a log tells: from markers, and from the ledger by the rule of
+//! `outcome.rs`, with nothing written.
+//!
+//! Of a log that is in use, a transaction without a marker may be committed any moment: what was not decided when the log was
+//! opened stays unseen. Of one that nobody has open, opening it for writing would abort such a transaction, and so does this.
+
+use super::ReadOnlyPartition;
+use crate::{
+    format::ledger::CommitPart,
+    ids::ProducerId,
+    names::Content,
+    stored::frames::{Frames, Item},
+};
+use std::{collections::HashSet, sync::Arc};
+
+/// The outcome of a partition's transactions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Decided {
+    /// Aborted ones.
+    hidden: Arc<HashSet<(ProducerId, u64)>>,
+    /// Offset behind the last record that is decided.
+    pub(super) limit: u64,
+}
+
+impl Decided {
+    pub(super) fn is_hidden(&self, producer: ProducerId, transaction: u64) -> bool {
+        self.hidden.contains(&(producer, transaction))
+    }
+}
+
+/// Whether a partition holds the frame that a commit names as its last.
+fn bears_out(partition: &ReadOnlyPartition, part: &CommitPart) -> bool {
+    let CommitPart { position, checksum, .. } = *part;
+    let kept = &partition.outlook.kept;
+    let Some(first) = kept.first() else { return position < partition.outlook.end_position };
+    if position < first.segment.header.base_position {
+        return true;
+    }
+    let after = kept.partition_point(|kept| kept.segment.header.base_position <= position);
+    let Some(holder) = after.checked_sub(1).and_then(|at| kept.get(at)) else { return false };
+    let unit = ((position - holder.segment.header.base_position) / 8) as usize;
+    if position >= partition.outlook.end_position || unit >= holder.segment.limit() {
+        return false;
+    }
+    // Dropped meanwhile, it was durable.
+    let Ok(Some(mut frames)) = Frames::open(&holder.segment) else { return true };
+    let Item::Frame(frame) = frames.at(unit) else { return false };
+    let units = frame.units;
+    let stored = frames.raw(unit, units).get(8..).and_then(|rest| rest.first_chunk().copied());
+    stored.is_some_and(|stored| u64::from_le_bytes(stored) == checksum)
+}
+
+/// The outcome of every partition's transactions, in the partitions' order.
+pub(super) fn decide(partitions: &[ReadOnlyPartition], in_use: bool) -> Vec<Decided> {
+    let ledger = partitions.iter().find(|partition| partition.files.content() == Content::Ledger);
+    let ledger = ledger.and_then(|own| own.outlook.replay.ledger());
+    let mut committed: HashSet<(ProducerId, u64)> = HashSet::new();
+    if let Some(ledger) = ledger {
+        for (_, producer, transaction, parts) in ledger.commits() {
+            let borne_out = |part: &CommitPart| {
+                partitions.get(part.partition as usize).is_some_and(|partition| bears_out(partition, part))
+            };
+            if !parts.iter().all(borne_out) {
+                // Nor does anything behind it count.
+                break;
+            }
+            committed.insert((producer, transaction));
+        }
+        let before = ledger.state_before();
+        committed.extend(before.committed.values().map(|one| (one.producer, one.transaction)));
+    }
+    partitions
+        .iter()
+        .map(|partition| {
+            let replay = &partition.outlook.replay;
+            let mut hidden: HashSet<(ProducerId, u64)> =
+                replay.aborted().iter().map(|aborted| (aborted.producer, aborted.transaction)).collect();
+            let mut limit = partition.outlook.end_offset;
+            for undecided in replay.undecided() {
+                let key = (undecided.producer, undecided.transaction);
+                match committed.contains(&key) {
+                    true => {}
+                    false if in_use => limit = limit.min(undecided.first_offset),
+                    false => {
+                        hidden.insert(key);
+                    }
+                }
+            }
+            Decided { hidden: Arc::new(hidden), limit }
+        })
+        .collect()
+}
