@@ -3,7 +3,14 @@
 use super::{all, committed, logs, read, rest, two};
 use logs::{directory, eventually, fresh, open, small};
 use oncelog::{Answer, Isolation, Verify};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 /// Scenario 24.
 #[test]
@@ -120,24 +127,41 @@ fn a_reader_comes_to_the_end_of_aborted_data_and_rests() {
     assert_eq!(read(&partition, Isolation::ReadCommitted).1, partition.end_offset());
 }
 
+/// Notes that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
-fn a_reader_that_waits_wakes_when_the_transaction_is_decided() {
-    let (_directory, log, partition) = fresh();
-    let mut session = log.session("p").expect("a session");
-    let mut transaction = session.begin().expect("begun");
-    let _ = transaction.append_next(&partition, b"waited for").expect("appended");
-    let mut reader = partition.read_from(0).expect("a reader");
-    reader.set_isolation(Isolation::ReadCommitted);
-    assert!(!reader.wait(Duration::from_millis(20)).expect("waited"), "it is open");
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            assert!(reader.wait(Duration::from_secs(60)).expect("waited"));
-            rest(&mut reader)
-        });
-        std::thread::sleep(Duration::from_millis(20));
-        let _ = transaction.commit().expect("committed");
-        assert_eq!(reader.join().expect("no panic"), ["waited for"]);
-    });
+fn a_reader_that_waits_is_woken_when_the_transaction_is_decided() {
+    for commit in [true, false] {
+        let (_directory, log, partition) = fresh();
+        let mut session = log.session("p").expect("a session");
+        let mut transaction = session.begin().expect("begun");
+        let _ = transaction.append_next(&partition, b"waited for").expect("appended");
+        let mut appender = partition.appender().expect("an appender");
+        appender.append(b"behind").expect("appended");
+        let mut reader = partition.read_from(0).expect("a reader");
+        reader.set_isolation(Isolation::ReadCommitted);
+        assert!(!reader.wait(Duration::from_millis(20)).expect("waited"), "it is open");
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(reader.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+        if commit {
+            let _ = transaction.commit().expect("committed");
+        } else {
+            transaction.abort().expect("aborted");
+        }
+        eventually("it is woken", || woken.0.load(Ordering::Acquire));
+        assert!(reader.poll_ready(&mut Context::from_waker(&waker)).is_ready());
+        let expected: &[&str] = if commit { &["waited for", "behind"] } else { &["behind"] };
+        assert_eq!(rest(&mut reader), expected);
+    }
 }
 
 /// A seek into a batch that is not decided yet must not let the reader out of it once it is aborted, nor lose its place
@@ -172,11 +196,11 @@ fn whoever_comes_after_a_commit_sees_all_of_it() {
     let log = open(directory.path(), &small());
     let partitions = two(&log);
     let mut session = log.session("p").expect("a session");
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut most = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 let [left, right] = [0, 1].map(|at| committed(&partitions[at]).len());
                 assert!(right >= left.min(right) && right >= most, "a commit that was seen is seen in full");
                 most = left;
@@ -193,7 +217,7 @@ fn whoever_comes_after_a_commit_sees_all_of_it() {
                 let _ = transaction.commit().expect("committed");
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
         reader.join().expect("no panic");
     });
     eventually("both are the same", || committed(&partitions[0]) == committed(&partitions[1]));
