@@ -5,6 +5,7 @@
 //! | `loom/` | the claim, the publication, the step to the next segment, the slot and the fence, in every interleaving |
 //! | `far.rs` | a producer's frames tell how far back its previous one is, however far that is |
 //! | `golden.rs` | what is written is what the golden files hold |
+//! | `undecodable.rs` | a record of the ledger that is no entry refuses to open |
 //! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
 
 #[cfg(not(loom))]
@@ -15,3 +16,5 @@ mod golden;
 mod layers;
 #[cfg(loom)]
 mod loom;
+#[cfg(not(loom))]
+mod undecodable;

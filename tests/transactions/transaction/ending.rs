@@ -182,3 +182,36 @@ fn a_partition_of_another_log_is_refused() {
     );
     let _ = transaction.commit().expect("the transaction is as it was");
 }
+
+/// A kill drops what is behind a frame that somebody is still filling, so a commit waits for those before its own.
+#[test]
+fn a_commit_waits_for_what_is_open_before_its_records() {
+    let (_directory, log, partition) = fresh();
+    let mut session = log.session("p").expect("a session");
+    let (filling, filled) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    let committed_at = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut appender = partition.appender().expect("an appender");
+            let filled = appender.append_with(8, |_, _| {
+                filling.wait();
+                filled.wait();
+                Ok::<(), ()>(())
+            });
+            assert!(filled.is_ok());
+        });
+        filling.wait();
+        let mut transaction = session.begin().expect("begun");
+        let _ = transaction.append_next(&partition, b"behind").expect("appended");
+        let committed_at = &committed_at;
+        let committer = scope.spawn(move || {
+            let _ = transaction.commit().expect("committed");
+            committed_at.store(true, std::sync::atomic::Ordering::Release);
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!committed_at.load(std::sync::atomic::Ordering::Acquire), "a kill now would lose the record");
+        filled.wait();
+        committer.join().expect("no panic");
+    });
+    assert_eq!(partition.stats().stable_offset, 2);
+}

@@ -129,6 +129,23 @@ fn a_transaction_without_a_commit_is_aborted() {
     assert_eq!(again.next_transaction(id.producer), 2, "its number is used");
 }
 
+/// A partition that was added and never appended to is no part of the commit: nothing there bears it out.
+#[test]
+fn a_partition_that_was_only_added_is_not_waited_for() {
+    let directory = directory();
+    let log = open(directory.path(), &small());
+    let [left, right] = two(&log);
+    let id = registered(&log, "p");
+    log.begin_transaction(id, LONG).expect("begun");
+    log.add_partition(id, &right).expect("added");
+    append(&left, id, 0, Some(1), b"within");
+    let _ = log.commit_transaction(id).expect("committed");
+    let copy = killed(directory.path());
+    let again = open(copy.path(), &small());
+    let [left, right] = two(&again);
+    assert_eq!((committed(&left), right.stats().open_transactions), (vec!["within".to_owned()], 0));
+}
+
 #[test]
 fn a_commit_that_is_torn_is_none() {
     let (directory, _log, id) = with_one_commit();
