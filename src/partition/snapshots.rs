@@ -5,6 +5,7 @@
 //! anything that it replaces is dropped.
 
 use super::{
+    ledger::LedgerReplay,
     replay::Replay,
     state::{PartitionState, locked},
 };
@@ -155,6 +156,10 @@ impl PartitionState {
             // What a snapshot stands for must not be lost in a power cut that leaves the snapshot.
             let path = segment.path();
             File::open(&path).and_then(|file| file.sync_data()).map_err(io_at("sync", path))?;
+        }
+        if let Some(position) = replay.ledger().and_then(LedgerReplay::undecodable) {
+            let reason = format!("no entry of the ledger that this build knows, at position {position}");
+            return Err(OpenError::Corrupt { path: self.directory.clone(), at: position, reason });
         }
         let header = SnapshotHeader {
             log: self.identity.log,
