@@ -58,6 +58,17 @@ pub struct Stamp {
     pub sequence: u64,
 }
 
+/// Which transaction, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionId {
+    /// The id that registration gave.
+    pub producer: ProducerId,
+    /// The epoch that registration gave.
+    pub epoch: u32,
+    /// The transaction's number: above all earlier ones of the producer, from 1 on.
+    pub number: u64,
+}
+
 /// How a producer appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -82,14 +82,13 @@ mod transactions;
 #[cfg(not(loom))]
 mod wake;
 
-pub use crate::ids::{Mode, Offsets, ProducerId, Stamp};
+pub use crate::ids::{Mode, Offsets, ProducerId, Stamp, TransactionId};
 
 #[cfg(not(loom))]
 pub use crate::{
     answer::Answer,
     appender::Appender,
     audit::{Audit, Finding, PartitionAudit, Progress, Verdict},
-    by_id::{TransactionId, TransactionInfo},
     committer::FlushKind,
     decision::Commit,
     error::{
@@ -106,6 +105,6 @@ pub use crate::{
     salvage::{Loss, Salvage, SalvagedPartition},
     session::{LastAppend, Session, Transaction},
     slice::Slice,
-    stats::{FlushStats, LogStats, PartitionStats},
+    stats::{FlushStats, LogStats, PartitionStats, TransactionInfo},
     stored::outlook::Dropped,
 };

@@ -2,11 +2,14 @@
 
 use crate::{
     committer::FlushKind,
-    ids::ProducerId,
+    ids::{Mode, ProducerId, TransactionId},
     log::{Log, Partition},
     partition::PartitionState,
 };
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// Numbers of one partition. Counts are since the log was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,26 @@ pub struct FlushStats {
     pub poisoned: bool,
 }
 
+/// An open transaction, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransactionInfo {
+    /// Which one, and the epoch that it was begun in.
+    pub id: TransactionId,
+    /// Its producer's name.
+    pub owner: String,
+    /// How its producer appends.
+    pub mode: Mode,
+    /// For how long it has been open.
+    pub age: Duration,
+    /// For how long it may be.
+    pub timeout: Duration,
+    /// Partitions that it has appended to, each with an offset that none of its records is before.
+    pub partitions: Vec<(String, u64)>,
+    /// It is being aborted, and not yet everywhere.
+    pub aborting: bool,
+}
+
 /// Numbers of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,6 +109,8 @@ pub struct LogStats {
     pub flush: FlushStats,
     /// Transactions that are open.
     pub open_transactions: u64,
+    /// The same, the oldest first.
+    pub transactions: Vec<TransactionInfo>,
     /// Transactions that are committed, and whose markers wait for them to be durable.
     pub unmarked_transactions: u64,
 }
@@ -133,6 +158,35 @@ impl Partition {
 }
 
 impl Log {
+    /// All open transactions, the oldest first.
+    #[must_use]
+    pub fn open_transactions(&self) -> Vec<TransactionInfo> {
+        let core = &self.handle.core;
+        let mut open: Vec<TransactionInfo> = {
+            let ledger = core.ledger();
+            let info = |open: &crate::ledger::OpenTransaction| TransactionInfo {
+                id: TransactionId { producer: open.id, epoch: open.epoch, number: open.number },
+                owner: String::new(),
+                mode: open.mode,
+                age: open.began.elapsed(),
+                timeout: open.timeout,
+                partitions: open
+                    .parts
+                    .iter()
+                    .map(|part| (part.partition.name.to_string(), part.first_offset))
+                    .collect(),
+                aborting: open.ending().is_some(),
+            };
+            ledger.open.values().map(info).collect()
+        };
+        let registry = core.registry();
+        for one in &mut open {
+            one.owner = registry.find(one.id.producer).map(|entry| entry.name.to_string()).unwrap_or_default();
+        }
+        open.sort_by_key(|one| std::cmp::Reverse(one.age));
+        open
+    }
+
     /// The log's numbers.
     #[must_use]
     pub fn stats(&self) -> LogStats {
@@ -145,6 +199,7 @@ impl Log {
         };
         LogStats {
             open_transactions: open,
+            transactions: self.open_transactions(),
             unmarked_transactions: unmarked,
             partitions: partitions
                 .iter()
