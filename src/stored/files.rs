@@ -18,7 +18,8 @@ use crate::{
     },
 };
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -29,6 +30,8 @@ use std::{
 /// How often a directory is listed again whose names change meanwhile, and how long after.
 const LISTINGS: u32 = 50;
 const BETWEEN_LISTINGS: Duration = Duration::from_millis(1);
+/// How often the system's list of locks is looked at before a lock counts as not held.
+const LOOKS: u32 = 8;
 
 /// A segment file whose header can be used.
 #[derive(Clone)]
@@ -333,12 +336,26 @@ impl LogFiles {
         let Ok(lock) = fs::metadata(self.directory.join(LOCK_FILE)) else { return false };
         let (major, minor) = (libc::major(lock.dev()), libc::minor(lock.dev()));
         let place = format!("{major:02x}:{minor:02x}:{}", lock.ino());
-        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-        locks.lines().any(|line| {
+        let is_held = |line: &str| {
             let mut words = line.split_whitespace();
             words.any(|word| word == "FLOCK") && words.any(|word| word == "WRITE") && words.any(|word| word == place)
-        })
+        };
+        // The list is given out page by page, and one that others lock and unlock meanwhile may lack an entry: what it has is
+        // true, and what it lacks is only believed when it lacks it every time.
+        (0..LOOKS).any(|_| locks().lines().any(is_held))
     }
+}
+
+/// The system's list of locks, in as few reads as it takes.
+fn locks() -> String {
+    let mut list = Vec::new();
+    let mut page = vec![0; 64 << 10];
+    if let Ok(mut file) = File::open("/proc/locks") {
+        while let Ok(read @ 1..) = file.read(&mut page) {
+            list.extend_from_slice(&page[..read]);
+        }
+    }
+    String::from_utf8_lossy(&list).into_owned()
 }
 
 /// The header of a segment file, if it is one.
