@@ -66,6 +66,9 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     pub(crate) preparer: Signal,
     pub(crate) upkeep: Signal,
+    /// What recovery has decided about transactions is written and durable. Set once by whoever opens the log; before, nothing
+    /// of the ledger is dropped or stood for by a snapshot.
+    pub(crate) carried_out: AtomicBool,
     /// The log is being closed. Set once by whoever closes it.
     pub(crate) closing: AtomicBool,
     /// Its threads are to end. Set by whoever closes it, read by them.

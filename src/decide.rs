@@ -15,7 +15,7 @@ use crate::{
     error::{AppendError, OpenError, TransactionError},
     format::{
         frame::{Kind, Producer},
-        ledger::{CommitPart, LedgerEntry},
+        ledger::{CommitPart, GroupOffset, LedgerEntry},
         snapshot::{Aborted, Extent},
     },
     ids::{ProducerId, Progress},
@@ -93,10 +93,11 @@ impl Core {
             .get_mut(&id.slot())
             .filter(|open| (open.id, open.epoch, open.number) == (id, epoch, number) && open.ending().is_none());
         let Some(open) = open else { return Ok(false) };
-        if open.parts.iter().any(|part| Arc::ptr_eq(&part.partition, partition)) {
-            return Ok(true);
-        }
         let Some(slot) = slot_of(partition, id) else { return Ok(false) };
+        if open.parts.iter().any(|part| Arc::ptr_eq(&part.partition, partition)) {
+            // Not while it is being committed.
+            return Ok(slot.transaction() == number);
+        }
         let end = partition.chain.visible_end();
         let end = end.map_err(|source| AppendError::Prepare { path: partition.directory.clone(), source })?;
         partition.stability.enter(Open { producer: id, transaction: number, first_offset: end.offset });
@@ -129,8 +130,9 @@ impl Core {
                 .get(&id.slot())
                 .filter(|open| (open.id, open.number) == (id, number) && open.ending().is_none())
             else {
-                // Ended by its timeout, or by a registration, while its last frames were waited for.
-                return Err(self.why_not_open(ledger, id, number));
+                // Ended by its timeout, or by a registration, or committed by another call, while its last frames were
+                // waited for.
+                return self.ended_meanwhile(ledger, id, number);
             };
             let ends = open.parts.iter().map(|part| end_of(open, part)).collect::<Result<Vec<End>, _>>();
             match ends {
@@ -145,6 +147,11 @@ impl Core {
             backoff.wait();
             ledger = self.ledger();
         };
+        // A consumer that was replaced commits nothing, whatever else is in the transaction.
+        if let Some(stale) = stale_offset(&ledger, id) {
+            self.abort_open(&mut ledger, id, number, Ended::Aborted)?;
+            return Err(stale);
+        }
         let Some(open) = ledger.open.remove(&id.slot()) else { return Ok(None) };
         let parts: Vec<CommitPart> = ends.iter().filter_map(|end| Some(end.part?.0)).collect();
         let empty = parts.is_empty() && open.offsets.is_empty();
@@ -164,6 +171,9 @@ impl Core {
             group.offsets.insert(one.partition, one.offset);
         }
         ledger.end(id, Ended::Committed);
+        if let Some(author) = ledger.author(id) {
+            author.entry = offset;
+        }
         let mut decided = Vec::with_capacity(open.parts.len());
         for (part, end) in open.parts.into_iter().zip(&ends) {
             part.partition.stability.decide(id, number, None);
@@ -179,8 +189,15 @@ impl Core {
     }
 
     /// Aborts the producer's open transaction. If a marker can't be written, the transaction stays, to be ended so later.
-    pub(crate) fn abort_open(&self, ledger: &mut Ledger, id: ProducerId, ended: Ended) -> Result<(), AppendError> {
-        let Some(open) = ledger.open.get_mut(&id.slot()).filter(|open| open.id == id) else { return Ok(()) };
+    pub(crate) fn abort_open(
+        &self,
+        ledger: &mut Ledger,
+        id: ProducerId,
+        number: u64,
+        ended: Ended,
+    ) -> Result<(), AppendError> {
+        let open = ledger.open.get_mut(&id.slot()).filter(|open| (open.id, open.number) == (id, number));
+        let Some(open) = open else { return Ok(()) };
         let ended = *open.aborting.get_or_insert(open.doomed.unwrap_or(ended));
         while let Some(part) = open.parts.last() {
             let marker = self.abort_part(open, part)?;
@@ -220,8 +237,9 @@ impl Core {
         Ok(Some(Aborted { producer: open.id, transaction: open.number, marker, end }))
     }
 
-    /// Writes the markers of commits that are durable with all that they name, where there is room for them.
-    pub(crate) fn settle(&self, ledger: &mut Ledger) {
+    /// Writes the markers of commits that are durable with all that they name: where there is room for them, or waiting for
+    /// it.
+    pub(crate) fn settle(&self, ledger: &mut Ledger, waiting: bool) {
         let Ledger { own: Some((own, _)), decided, .. } = ledger else { return };
         let durable = own.durable.offset();
         for one in decided.iter_mut() {
@@ -233,7 +251,14 @@ impl Core {
                 let producer =
                     Producer { id: *id, first_sequence: 0, epoch: *epoch, previous_position: 0, transaction: *number };
                 let tail = part.partition.chain.newest_tail();
-                if let Some(position) = try_mark(&tail, Kind::Commit, producer, self.clock.now_ms()) {
+                let now_ms = self.clock.now_ms();
+                let marked = try_mark(&tail, Kind::Commit, producer, now_ms);
+                let marked = marked.or_else(|| {
+                    let source = Source { core: self, partition: &part.partition };
+                    // What there is no room for now is tried again.
+                    waiting.then(|| Cursor::new(tail).mark(Kind::Commit, producer, now_ms, &source).ok())?
+                });
+                if let Some(position) = marked {
                     part.partition.marked.fetch_max(position, Ordering::Relaxed);
                     part.marked = true;
                 }
@@ -249,23 +274,39 @@ impl Core {
         if let Ok(mut ledger) = self.ledger.try_lock()
             && !ledger.decided.is_empty()
         {
-            self.settle(&mut ledger);
+            self.settle(&mut ledger, false);
         }
     }
 
-    /// Why a transaction that was to be ended is not open.
-    fn why_not_open(&self, mut ledger: MutexGuard<'_, Ledger>, id: ProducerId, number: u64) -> TransactionError {
+    /// What a commit is answered with whose transaction is no longer open.
+    fn ended_meanwhile(
+        &self,
+        mut ledger: MutexGuard<'_, Ledger>,
+        id: ProducerId,
+        number: u64,
+    ) -> Result<Option<u64>, TransactionError> {
+        let ending = ledger.open_of(id).filter(|open| open.number == number).and_then(OpenTransaction::ending);
         let Some(author) = ledger.author(id).copied() else {
-            return TransactionError::NotOpen { transaction: number, last: 0 };
+            return Err(TransactionError::NotOpen { transaction: number, last: 0 });
         };
-        match author.ended {
-            _ if author.last != number => TransactionError::NotOpen { transaction: number, last: author.last },
-            Ended::Committed => TransactionError::Committed { transaction: number },
-            Ended::Aborted => TransactionError::Aborted { transaction: number },
-            Ended::TimedOut => TransactionError::TimedOut { transaction: number },
-            Ended::Fenced => TransactionError::Fenced { epoch: author.epoch },
+        if author.last != number {
+            return Err(TransactionError::NotOpen { transaction: number, last: author.last });
+        }
+        match ending.unwrap_or(author.ended) {
+            Ended::Committed => Ok(author.entry),
+            Ended::Aborted => Err(TransactionError::Aborted { transaction: number }),
+            Ended::TimedOut => Err(TransactionError::TimedOut { transaction: number }),
+            Ended::Fenced => Err(TransactionError::Fenced { epoch: author.epoch }),
         }
     }
+}
+
+/// The first offset of an open transaction whose group was taken over since.
+fn stale_offset(ledger: &Ledger, id: ProducerId) -> Option<TransactionError> {
+    let newest = |one: &GroupOffset| ledger.groups.get(&one.group).map_or(0, |group| group.generation);
+    let one = ledger.open_of(id)?.offsets.iter().find(|one| one.generation != newest(one))?;
+    let (group, generation, current) = (one.group.to_string(), one.generation, newest(one));
+    Some(TransactionError::StaleGeneration { group, generation, current })
 }
 
 fn no_ledger(core: &Core, error: OpenError) -> AppendError {

@@ -40,6 +40,8 @@ pub(crate) struct Author {
     pub(crate) ended: Ended,
     /// The epoch that it was begun in; 0 where that is not known any more.
     pub(crate) last_epoch: u32,
+    /// Offset of the ledger's entry that committed it, since the log was opened.
+    pub(crate) entry: Option<u64>,
 }
 
 /// An undecided transaction in one partition.
@@ -119,7 +121,7 @@ impl Ledger {
 
     /// Takes into account that a producer has had a transaction, as recovery found it; the later one counts.
     pub(crate) fn saw(&mut self, id: ProducerId, transaction: u64, last_epoch: u32, ended: Ended) {
-        let author = Author { id, epoch: 0, mode: Mode::Session, last: transaction, ended, last_epoch };
+        let author = Author { id, epoch: 0, mode: Mode::Session, last: transaction, ended, last_epoch, entry: None };
         let known = self.authors.entry(id.slot()).or_insert(author);
         if known.id != id || known.last < transaction {
             *known = author;

@@ -122,6 +122,7 @@ impl Log {
             committer,
             preparer: Signal::default(),
             upkeep: Signal::default(),
+            carried_out: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };

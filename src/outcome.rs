@@ -214,6 +214,7 @@ impl Core {
                 self.flush_up_to(partition, position).map_err(durable)?;
             }
         }
+        self.carried_out.store(true, std::sync::atomic::Ordering::Release);
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 /// A producer's place in a partition, as found under the registry's lock.
 pub(crate) enum Place {
     /// The slot is the producer's, in this state.
-    Own { state: State, progress: Progress },
+    Own { state: State },
     /// No live producer has the id.
     Unknown,
     /// Another epoch appends.
@@ -152,13 +152,23 @@ impl Core {
             }
         }
         // Behind the fences, so that nothing of it comes after its markers.
-        self.abort_open(&mut self.ledger(), entry.id, ended)?;
+        let open = self.ledger().open_of(entry.id).map(|open| open.number);
+        if let Some(number) = open {
+            self.abort_open(&mut self.ledger(), entry.id, number, ended)?;
+        }
         if numbering == Numbering::Restart {
+            // What was committed since the first look.
+            self.settle_for_good(entry.id)?;
             for partition in self.all_partitions() {
                 if let Some(slot) = own_slot(&partition, entry.id) {
                     self.fence(&partition, slot, entry, numbering)?;
                     // Lost in a crash, it would leave the old numbering, and new records be taken for old ones.
-                    self.flush_now(&partition)?;
+                    let end = partition.chain.visible_end().map_or(0, |end| end.position);
+                    let flushed = self.flush_up_to(&partition, end.saturating_sub(1));
+                    flushed.map_err(|DurableError::Poisoned { source, .. }| RegisterError::Sync {
+                        path: partition.directory.clone(),
+                        source,
+                    })?;
                 }
             }
         }
@@ -262,7 +272,7 @@ impl Core {
             // The fence of this registration failed here, or never came so far: now is the time.
             self.fence(partition, slot, entry, Numbering::Continue)?;
         }
-        Ok(Place::Own { state, progress: slot.progress() })
+        Ok(Place::Own { state })
     }
 
     /// Live producers, those that have been idle for longest first.

@@ -16,6 +16,8 @@ use std::{
 
 /// Shortest time that a transaction may be open.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// Timeouts below this are looked for sooner than upkeep comes by itself.
+const TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 /// Commits that may wait for their markers before they are made durable for that.
 const UNMARKED_MAX: usize = 4096;
 
@@ -49,7 +51,7 @@ impl Core {
             let Some(entry) = registry.find(id) else { return Err(TransactionError::UnknownProducer { producer: id }) };
             refuse(by, entry.epoch, entry.mode)?;
             ledger = self.ledger();
-            let new = Author { id, epoch, mode, last: 0, ended: Ended::Aborted, last_epoch: 0 };
+            let new = Author { id, epoch, mode, last: 0, ended: Ended::Aborted, last_epoch: 0, entry: None };
             let author = ledger.authors.entry(id.slot()).or_insert(new);
             if author.id != id {
                 *author = new;
@@ -59,7 +61,7 @@ impl Core {
         if let Some(open) = ledger.open_of(id) {
             match (open.aborting, open.number) {
                 // What is left of an abort comes first.
-                (Some(ended), _) => self.abort_open(&mut ledger, id, ended)?,
+                (Some(ended), number) => self.abort_open(&mut ledger, id, number, ended)?,
                 (None, open) if number == Some(open) => return Ok(open),
                 (None, open) => return Err(TransactionError::AlreadyOpen { open }),
             }
@@ -69,7 +71,7 @@ impl Core {
         if number <= author.last || number >= NUMBER_END {
             return Err(TransactionError::NumberUsed { transaction: number, last: author.last });
         }
-        (author.last, author.last_epoch) = (number, epoch);
+        (author.last, author.last_epoch, author.ended, author.entry) = (number, epoch, Ended::Aborted, None);
         let open = OpenTransaction {
             id,
             epoch,
@@ -83,6 +85,11 @@ impl Core {
             aborting: None,
         };
         ledger.open.insert(id.slot(), open);
+        drop(ledger);
+        if timeout < TIMEOUT_SHORT {
+            // It may be asleep for longer than that.
+            self.upkeep.raise();
+        }
         Ok(number)
     }
 
@@ -111,38 +118,25 @@ impl Core {
     /// Commits: the offset of the ledger's entry, if there was anything to commit. The same call again gives the same
     /// answer, but for the offset.
     pub(crate) fn commit_transaction(&self, by: By, number: u64) -> Result<Option<u64>, TransactionError> {
-        let mut ledger = match self.standing(by, number)? {
+        let ledger = match self.standing(by, number)? {
             Standing::Open(ledger) => ledger,
             Standing::Ended(Ended::Committed) => {
-                let known = self.ledger();
-                let entry = known.decided.iter().find(|decided| (decided.id, decided.number) == (by.id, number));
-                return Ok(entry.map(|decided| decided.offset));
+                return Ok(self.ledger().author(by.id).and_then(|author| author.entry));
             }
             Standing::Ended(ended) => return Err(self.ended_otherwise(by, number, ended)),
         };
-        // A consumer that was replaced commits nothing, whatever else is in the transaction.
-        let stale = ledger.open_of(by.id).and_then(|open| {
-            let newest = |one: &GroupOffset| ledger.groups.get(&one.group).map_or(0, |group| group.generation);
-            let one = open.offsets.iter().find(|one| one.generation != newest(one))?;
-            let (group, generation, current) = (one.group.to_string(), one.generation, newest(one));
-            Some(TransactionError::StaleGeneration { group, generation, current })
-        });
-        if let Some(stale) = stale {
-            self.abort_open(&mut ledger, by.id, Ended::Aborted)?;
-            return Err(stale);
-        }
         self.commit_open(ledger, by.id, number)
     }
 
     /// Aborts. The same call again changes nothing.
     pub(crate) fn abort_transaction(&self, by: By, number: u64) -> Result<(), TransactionError> {
         match self.standing(by, number)? {
-            Standing::Open(mut ledger) => Ok(self.abort_open(&mut ledger, by.id, Ended::Aborted)?),
+            Standing::Open(mut ledger) => Ok(self.abort_open(&mut ledger, by.id, number, Ended::Aborted)?),
             Standing::Ended(Ended::Aborted | Ended::TimedOut) => {
                 // What is left of it, if its markers could not be written.
                 let mut ledger = self.ledger();
                 match ledger.open_of(by.id).filter(|open| open.number == number).and_then(|open| open.aborting) {
-                    Some(ended) => Ok(self.abort_open(&mut ledger, by.id, ended)?),
+                    Some(ended) => Ok(self.abort_open(&mut ledger, by.id, number, ended)?),
                     None => Ok(()),
                 }
             }
@@ -280,28 +274,29 @@ impl Core {
         id: ProducerId,
         partition: &Arc<PartitionState>,
     ) -> Result<bool, AppendError> {
+        let Some(slot) = partition.table.get(id.slot() as usize) else { return Ok(true) };
         let mut ledger = self.ledger();
+        let behind = slot.transaction();
         if let Some(open) = ledger.open_of(id)
             && open.parts.iter().any(|part| Arc::ptr_eq(&part.partition, partition))
         {
-            let Some(ended) = open.aborting else { return Ok(false) };
-            self.abort_open(&mut ledger, id, ended)?;
+            let (number, Some(ended)) = (open.number, open.aborting) else { return Ok(false) };
+            self.abort_open(&mut ledger, id, number, ended)?;
         }
         drop(ledger);
         self.wait_settled(id, Some(partition)).map_err(|error| match error {
             DurableError::Poisoned { doing, source } => AppendError::Poisoned { doing, source },
         })?;
-        // Nobody appends in a transaction here meanwhile: whoever is to append outside of one is the producer.
-        if let Some(slot) = partition.table.get(id.slot() as usize) {
-            slot.leave();
-        }
+        slot.leave(behind);
         Ok(true)
     }
 
     /// Time until the next transaction is over its timeout.
     pub(crate) fn next_expiry(&self) -> Option<Duration> {
         let ledger = self.ledger();
-        ledger.open.values().map(|open| open.timeout.saturating_sub(open.began.elapsed())).min()
+        // What is being ended is tried again at leisure.
+        let open = ledger.open.values().filter(|open| open.ending().is_none());
+        open.map(|open| open.timeout.saturating_sub(open.began.elapsed())).min()
     }
 
     /// Ends what has been open for too long, tries again what could not be marked, and lets the ledger be trimmed.
@@ -312,14 +307,20 @@ impl Core {
         });
         for open in self.ledger().open.values() {
             match open.aborting {
-                Some(ended) => halfway.push((open.id, ended)),
-                None if open.began.elapsed() >= open.timeout => expired.push((open.id, open.number)),
+                Some(ended) => halfway.push((open.id, open.number, ended)),
+                // Over its time, or doomed by a registration that has failed behind that.
+                None if open.doomed.is_some() || open.began.elapsed() >= open.timeout => {
+                    expired.push((open.id, open.number));
+                }
                 None => {}
             }
         }
-        for (id, ended) in halfway {
-            // What fails now is tried again.
-            let _ = self.abort_open(&mut self.ledger(), id, ended);
+        for (id, number, ended) in halfway {
+            let mut ledger = self.ledger();
+            if ledger.open_of(id).is_some_and(|open| open.number == number && open.aborting.is_some()) {
+                // What fails now is tried again.
+                let _ = self.abort_open(&mut ledger, id, number, ended);
+            }
         }
         for (id, number) in expired {
             let _ = self.fence_out(id, number, Ended::TimedOut);
@@ -333,7 +334,12 @@ impl Core {
 
     /// Aborts a producer's open transaction, if it is that one, and fences the producer.
     pub(crate) fn fence_out(&self, id: ProducerId, number: u64, ended: Ended) -> Result<bool, RegisterError> {
-        let is_open = self.ledger().open_of(id).is_some_and(|open| open.number == number);
+        // Doomed at once: it can no longer be committed, nor another one be begun in its place.
+        let is_open = {
+            let mut ledger = self.ledger();
+            let open = ledger.open.get_mut(&id.slot()).filter(|open| (open.id, open.number) == (id, number));
+            open.map(|open| open.doomed = open.doomed.or(Some(ended))).is_some()
+        };
         if is_open {
             self.register_again(id, ended)?;
         }
@@ -343,9 +349,12 @@ impl Core {
     /// Snapshots of the ledger may stand where all commits before are marked, and the markers durable: what a snapshot
     /// stands for is dropped, and could decide nothing any more.
     fn let_ledger_be_trimmed(&self) {
+        if !self.carried_out.load(Ordering::Acquire) {
+            return;
+        }
         let (own, limit) = {
             let mut ledger = self.ledger();
-            self.settle(&mut ledger);
+            self.settle(&mut ledger, true);
             let Some((own, _)) = &ledger.own else { return };
             let end = own.chain.visible_end().map_or(0, |end| end.offset);
             (Arc::clone(own), ledger.first_unmarked().unwrap_or(end))
@@ -370,14 +379,14 @@ impl Core {
     /// Before the log is closed: aborts what is open, makes commits durable and marks them. What is left undone, the next
     /// opening does.
     pub(crate) fn leave_no_transaction_open(&self) {
-        let open: Vec<ProducerId> = self.ledger().open.values().map(|open| open.id).collect();
-        for id in open {
-            let _ = self.abort_open(&mut self.ledger(), id, Ended::Aborted);
+        let open: Vec<(ProducerId, u64)> = self.ledger().open.values().map(|open| (open.id, open.number)).collect();
+        for (id, number) in open {
+            let _ = self.abort_open(&mut self.ledger(), id, number, Ended::Aborted);
         }
         let newest = self.ledger().decided.back().map(|decided| decided.offset);
         if let Some(offset) = newest {
             let _ = self.wait_entry_durable(offset, Duration::from_secs(60));
-            self.settle(&mut self.ledger());
+            self.settle(&mut self.ledger(), true);
         }
         self.let_ledger_be_trimmed();
     }

@@ -49,7 +49,7 @@ impl Awaited {
             }
             Self::Stable { partition, offset } => {
                 let limit = partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset));
-                limit.is_ok_and(|limit| limit > *offset)
+                limit.map_or(true, |limit| limit > *offset)
             }
             Self::Segment { partition, number } => match partition.chain.segment(*number) {
                 Some(segment) => segment.base_offset().is_some(),

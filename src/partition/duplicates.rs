@@ -156,12 +156,19 @@ impl PartitionState {
                 // A hint that leads nowhere, as a damaged snapshot's may, costs the longer walk and nothing else.
                 STEPS_BEFORE_SNAPSHOTS => self
                     .nearer(producer, epoch, last, before)
-                    .filter(|nearer| matches!(self.original_at(producer, *nearer), Ok(Some(_))))
+                    .filter(|nearer| self.is_way_back(producer, *nearer))
                     .unwrap_or(previous),
                 _ => previous,
             };
         }
         Ok(None)
+    }
+
+    /// Whether a hint leads to a batch of the producer that counts: one of an aborted transaction is on nobody's way back.
+    fn is_way_back(&self, producer: ProducerId, position: u64) -> bool {
+        let Ok(Some(original)) = self.original_at(producer, position) else { return false };
+        let transaction = original.stored.transaction;
+        transaction == 0 || self.stability.hidden(producer, transaction).is_none()
     }
 
     /// The producer's frame at a position, once it is published; none if it is no longer kept.

@@ -199,6 +199,12 @@ impl Replay {
             // The slot has another owner since, whose numbering this is not.
             return;
         }
+        if let (Some(owner), Some(undecided)) = (owner, undecided)
+            && owner.progress.last_position >= undecided.end.end_position
+        {
+            // It has gone on since, as only a salvage that lost the marker can have left it: that stands.
+            return;
+        }
         let before = owner;
         let progress = Progress {
             expected: first_sequence,

@@ -120,12 +120,12 @@ impl Slot {
         self.transaction.store(transaction, Ordering::Relaxed);
     }
 
-    /// Forgets a transaction that has ended: what comes next is in none.
-    pub(crate) fn leave(&self) {
+    /// Forgets the transaction that has ended, if it is still that one: what comes next is in none.
+    pub(crate) fn leave(&self, ended: u64) {
         let mut backoff = Backoff::new();
         loop {
             if let Some(locked) = self.lock(self.state()) {
-                if locked.slot().transaction() & ENDED != 0 {
+                if ended & ENDED != 0 && locked.slot().transaction() == ended {
                     locked.slot().set_transaction(0);
                 }
                 return;

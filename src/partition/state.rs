@@ -55,7 +55,7 @@ pub(crate) struct PartitionState {
     /// Stretches of the ledger, behind an offset and up to that of the entry that takes them back: a snapshot within one
     /// would hold what is undone.
     pub(crate) undone: Mutex<Vec<(u64, u64)>>,
-    /// Position behind the newest marker of a commit. Raised by whoever marks, read by upkeep.
+    /// Position of the newest marker of a commit; 0 for none. Raised by whoever marks, read by upkeep.
     pub(crate) marked: AtomicU64,
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
     pub(crate) followed: Mutex<Option<Followed>>,

@@ -115,11 +115,13 @@ impl ReadOnlyLog {
             return Err(fault
                 .unwrap_or(OpenError::Foreign { path: directory.to_owned(), reason: "it is not a log".to_owned() }));
         }
+        // Looked at before and behind: a writer that closes meanwhile was one.
+        let was_in_use = log.is_in_use();
         let mut partitions = Vec::with_capacity(log.partitions.len());
         for (number, name) in &log.partitions {
             partitions.push(ReadOnlyPartition::look(&log, *number, name)?);
         }
-        let in_use = log.is_in_use();
+        let in_use = was_in_use || log.is_in_use();
         let decided = decide(&partitions, in_use);
         for (partition, decided) in partitions.iter_mut().zip(decided) {
             partition.decided = decided;

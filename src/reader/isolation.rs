@@ -70,10 +70,14 @@ impl Reader {
 
     /// Whether a frame below the limit is to be passed over.
     #[inline(always)]
-    pub(super) fn is_hidden(&mut self, frame: &Frame) -> bool {
-        self.isolation == Isolation::ReadCommitted
-            && frame.stored.form() == Form::Far
-            && self.transaction_of(frame).is_some_and(|producer| self.outcome(&producer).is_some())
+    pub(super) fn is_hidden(&mut self, frame: &Frame) -> Result<bool, FetchError> {
+        if self.isolation == Isolation::ReadUncommitted || frame.stored.form() != Form::Far {
+            return Ok(false);
+        }
+        match self.transaction_of(frame) {
+            Some(producer) => Ok(self.outcome(&producer)?.is_some()),
+            None => Ok(false),
+        }
     }
 
     fn transaction_of(&self, frame: &Frame) -> Option<Producer> {
@@ -82,26 +86,35 @@ impl Reader {
     }
 
     #[inline(always)]
-    fn outcome(&mut self, of: &Producer) -> Option<Extent> {
+    fn outcome(&mut self, of: &Producer) -> Result<Option<Extent>, FetchError> {
         let last = self.seen.last;
-        if (last.producer, last.transaction) == (of.id, of.transaction) { last.hidden } else { self.ask_outcome(of) }
+        if (last.producer, last.transaction) == (of.id, of.transaction) {
+            return Ok(last.hidden);
+        }
+        self.ask_outcome(of)
     }
 
-    fn ask_outcome(&mut self, of: &Producer) -> Option<Extent> {
+    fn ask_outcome(&mut self, of: &Producer) -> Result<Option<Extent>, FetchError> {
         let at = (of.id.get() ^ of.transaction.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
-        let remembered = self.seen.outcomes.get_mut(at % REMEMBERED)?;
+        let Some(remembered) = self.seen.outcomes.get_mut(at % REMEMBERED) else { return Ok(None) };
         if (remembered.producer, remembered.transaction) != (of.id, of.transaction) {
             let hidden = self.partition.stability.hidden(of.id, of.transaction);
+            // Looked at behind that: what retention has dropped is forgotten once it is off the chain.
+            let first = self.partition.chain.first().map_or(u64::MAX, |first| first.number());
+            if hidden.is_none() && self.place.as_ref().is_some_and(|place| place.shape.number < first) {
+                let start = self.partition.chain.start_offset();
+                return Err(FetchError::Trimmed { offset: self.next_offset, start });
+            }
             *remembered = Decided { producer: of.id, transaction: of.transaction, hidden };
         }
         self.seen.last = *remembered;
-        remembered.hidden
+        Ok(remembered.hidden)
     }
 
     /// Passes over a hidden frame, the one that this reader stands at; and over all of its transaction's, if no other's are
     /// between them: then there are as many offsets left as sequences.
     pub(super) fn pass_over_hidden(&mut self, frame: &Frame) {
-        let extent = self.transaction_of(frame).and_then(|of| Some((of.first_sequence, self.outcome(&of)?)));
+        let extent = self.transaction_of(frame).and_then(|of| Some((of.first_sequence, self.outcome(&of).ok()??)));
         let Some(place) = &mut self.place else { return };
         let offset = place.base_offset + u64::from(frame.stored.offset_delta());
         if let Some((sequence, Extent { last_offset, end_sequence, end_position })) = extent

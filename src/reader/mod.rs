@@ -139,7 +139,7 @@ impl Reader {
             if offset != self.next_offset {
                 return Err(self.corrupt(&frame, MISSING));
             }
-            if self.is_hidden(&frame) {
+            if self.is_hidden(&frame)? {
                 self.pass_over_hidden(&frame);
                 // The limit is as it was when this read began.
                 if self.next_offset >= self.seen.limit {
@@ -192,7 +192,7 @@ impl Reader {
         loop {
             // One that a seek went into before it was decided.
             if let Some(Batch { frame, .. }) = self.batch
-                && self.is_hidden(&frame)
+                && self.is_hidden(&frame)?
             {
                 self.next_offset = self.offset_of(&frame) + u64::from(frame.stored.records());
                 self.batch = None;
@@ -249,7 +249,7 @@ impl Reader {
                     if frame.stored.records() > 0 && offset != self.next_offset {
                         return Err(self.corrupt(&frame, MISSING));
                     }
-                    if matches!(frame.stored.kind(), Kind::Record | Kind::Batch) && self.is_hidden(&frame) {
+                    if matches!(frame.stored.kind(), Kind::Record | Kind::Batch) && self.is_hidden(&frame)? {
                         self.pass_over_hidden(&frame);
                         continue;
                     }

@@ -18,9 +18,8 @@ use std::{
 impl Reader {
     /// What has to come before `next` has something new.
     fn awaited(&self) -> Awaited {
-        // Published, and held back by a transaction that is open.
-        let published = self.partition.chain.visible_end().is_ok_and(|end| end.offset > self.next_offset);
-        if self.isolation == Isolation::ReadCommitted && published {
+        // Whatever is published here may be held back by a transaction, or hold no record.
+        if self.isolation == Isolation::ReadCommitted {
             return Awaited::Stable { partition: Arc::clone(&self.partition), offset: self.next_offset };
         }
         match &self.place {
@@ -41,8 +40,10 @@ impl Reader {
                 Err(_) => return true,
             }
             if let Some(batch) = self.batch.filter(|batch| batch.index < batch.frame.stored.records()) {
-                if !self.is_hidden(&batch.frame) {
-                    return true;
+                match self.is_hidden(&batch.frame) {
+                    Ok(true) => {}
+                    // A record, or something to report.
+                    Ok(false) | Err(_) => return true,
                 }
                 self.next_offset = self.offset_of(&batch.frame) + u64::from(batch.frame.stored.records());
                 self.batch = None;
@@ -59,7 +60,7 @@ impl Reader {
             if let Found::Frame(frame) = found
                 && frame.unit < limit
                 && matches!(frame.stored.kind(), Kind::Record | Kind::Batch)
-                && self.is_hidden(&frame)
+                && self.is_hidden(&frame).unwrap_or(false)
             {
                 self.pass_over_hidden(&frame);
                 continue;

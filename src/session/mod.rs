@@ -333,17 +333,16 @@ impl Session {
         if self.refusal.is_some() {
             return Ok(self.refusal);
         }
+        let Place::Own { state } = self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session)? else {
+            return self.refused(partition).map(Some);
+        };
         // What it has committed here is not to be outlived by what comes now.
         if !self.handle.core.leave_transaction(self.id, &partition.state)? {
             return Ok(Some(self.handle.core.invalid_transaction(self.id)));
         }
         let number = partition.state.number as usize;
         let transactional = self.transactional.get_mut(number).and_then(Option::take);
-        let Place::Own { state, progress } =
-            self.handle.core.place(&partition.state, self.id, self.epoch, Mode::Session)?
-        else {
-            return self.refused(partition).map(Some);
-        };
+        let progress = slot_of(&partition.state, self.id).map_or_else(Progress::default, Slot::progress);
         let lane = match transactional {
             Some(mut lane) => {
                 lane.progress = progress;

@@ -215,3 +215,37 @@ fn a_commit_waits_for_what_is_open_before_its_records() {
     });
     assert_eq!(partition.stats().stable_offset, 2);
 }
+
+/// What a transaction that is being aborted is told is about itself, and not about the one before it, which was committed.
+#[test]
+fn a_commit_that_is_overtaken_by_its_timeout_is_told_so() {
+    let (_directory, log, partition) = fresh();
+    let mut session = log.session("p").expect("a session");
+    let mut transaction = session.begin().expect("begun");
+    let _ = transaction.append_next(&partition, b"committed").expect("appended");
+    let _ = transaction.commit().expect("committed");
+    let (filling, filled) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut appender = partition.appender().expect("an appender");
+            let filled = appender.append_with(8, |_, _| {
+                filling.wait();
+                filled.wait();
+                Ok::<(), ()>(())
+            });
+            assert!(filled.is_ok());
+        });
+        filling.wait();
+        // Both the commit and the fence of its timeout wait for the frame that is being filled.
+        let mut transaction = session.begin_for(Duration::from_millis(5)).expect("begun");
+        let _ = transaction.append_next(&partition, b"over its time").expect("appended");
+        let committer = scope.spawn(move || transaction.commit().map(|_| ()));
+        eventually("it is over its time", || log.open_transactions().iter().all(|open| open.aborting));
+        std::thread::sleep(Duration::from_millis(20));
+        filled.wait();
+        let answer = committer.join().expect("no panic");
+        assert!(matches!(answer, Err(TransactionError::TimedOut { .. })), "{answer:?}");
+    });
+    eventually("nobody waits for it", || log.stats().open_transactions == 0);
+    assert_eq!(committed(&partition).len(), 2, "what was filled, and what was committed");
+}

@@ -52,7 +52,7 @@ fn an_offset_counts_with_its_transaction_or_not_at_all() {
     let mut transaction = session.begin().expect("begun");
     transaction.commit_offset(&group, &input, 3).expect("added");
     let commit = transaction.commit().expect("committed");
-    assert!(commit.wait_durable(Duration::from_secs(60)).expect("durable"));
+    assert!(!commit.is_durable() && commit.wait_durable(Duration::from_secs(60)).expect("durable"));
     let copy = killed(directory.path());
     let again = open(copy.path(), &small());
     assert_eq!(again.group_at("readers", 1).committed(&again.partition("left").expect("it is there")), Some(3));
@@ -119,4 +119,20 @@ fn a_name_that_no_group_can_have_is_refused() {
             other => panic!("{name:?}: {:?}", other.map(|group| group.generation())),
         }
     }
+}
+
+/// The answer to a commit of nothing but offsets is lost, and it is asked for again: it is as durable as it was, and no more.
+#[test]
+fn a_commit_of_offsets_alone_that_is_repeated_is_not_durable_before_it_is() {
+    let (_directory, log, partition) = fresh();
+    partition.appender().expect("an appender").append(b"0").expect("appended");
+    let group = log.group("readers").expect("a group");
+    let id = registered(&log, "p");
+    log.begin_transaction(id, Duration::from_secs(60)).expect("begun");
+    log.add_offset(id, &group, &partition, 1).expect("added");
+    for _ in 0..2 {
+        assert!(!log.commit_transaction(id).expect("committed").is_durable());
+    }
+    let again = log.commit_transaction(id).expect("committed");
+    assert!(again.wait_durable(Duration::from_secs(60)).expect("durable") && again.is_durable());
 }

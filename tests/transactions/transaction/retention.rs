@@ -119,3 +119,32 @@ fn the_ledger_is_trimmed_and_nothing_is_forgotten() {
         .sum();
     assert!(bytes < 32 << 20, "{bytes} B");
 }
+
+/// A reader keeps the segment it stands in, and retention forgets the aborted transactions of what it drops: the reader is
+/// told that it was overtaken, and is not given what it should pass over. It was given that once.
+#[test]
+fn a_reader_in_a_dropped_segment_is_told_so_and_never_given_what_was_aborted() {
+    let directory = directory();
+    let log = open(directory.path(), &small().retention_bytes(Some(64 << 10)).snapshot_bytes(64 << 10));
+    let [left, _] = two(&log);
+    let mut session = log.session("p").expect("a session");
+    let mut appender = left.appender().expect("an appender");
+    appender.append(b"before").expect("appended");
+    let mut transaction = session.begin().expect("begun");
+    let _ = transaction.append_next(&left, b"aborted").expect("appended");
+    transaction.abort().expect("aborted");
+    let mut reader = left.read_from(0).expect("a reader");
+    reader.set_isolation(oncelog::Isolation::ReadCommitted);
+    assert!(reader.next().expect("read").is_some());
+    eventually("its segment is dropped, and the transaction forgotten", || {
+        for _ in 0..200 {
+            appender.append(&[b'x'; 100]).expect("appended");
+        }
+        left.stats().aborted_transactions == 0
+    });
+    match reader.next() {
+        Err(oncelog::FetchError::Trimmed { .. }) => {}
+        Ok(record) => panic!("given {:?}", record.map(|record| record.payload().to_vec())),
+        Err(error) => panic!("{error}"),
+    };
+}
