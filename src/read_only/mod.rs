@@ -202,7 +202,8 @@ fn producers_of(partitions: &[ReadOnlyPartition]) -> Vec<ProducerInfo> {
     let Some(own) = partitions.iter().find(|partition| partition.files.content() == Content::Registrations) else {
         return Vec::new();
     };
-    let registry = Registry::new(own.outlook.replay.registrations(), u32::MAX);
+    // No slot is given out here.
+    let registry = Registry::new(own.outlook.replay.registrations(), 0);
     let mut producers: Vec<ProducerInfo> = registry
         .all_live()
         .map(|entry| {
