@@ -128,10 +128,13 @@ impl Form {
         }
     }
 
-    /// Whether a frame of this form at `position` can tell where the previous one is.
+    /// Whether a frame of this form at `position` can tell where the previous one is. One that a snapshot places behind it
+    /// is told by the far form alone.
     #[inline(always)]
     pub(crate) const fn reaches(self, position: u64, previous_position: u64) -> bool {
-        !matches!(self, Self::Near) || previous_position == 0 || position - previous_position <= NEAR_BYTES_MAX
+        !matches!(self, Self::Near)
+            || previous_position == 0
+            || position.wrapping_sub(previous_position) <= NEAR_BYTES_MAX
     }
 
     /// Bytes before the body.
@@ -473,6 +476,7 @@ mod tests {
         assert_eq!((Form::ahead(4096, 4096 + half), Form::ahead(4096, 4097 + half)), (Form::Near, Form::Far));
         assert!(Form::Near.reaches(4096 + NEAR_BYTES_MAX, 4096) && !Form::Near.reaches(4104 + NEAR_BYTES_MAX, 4096));
         assert!(Form::Near.reaches(u64::MAX, 0) && Form::Far.reaches(u64::MAX, 4096));
+        assert!(!Form::Near.reaches(4096, u64::MAX - 7), "a snapshot's word for it may be anything");
         let producer = Producer {
             id: ProducerId::new(1, 1),
             first_sequence: 0,
