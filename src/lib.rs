@@ -100,7 +100,7 @@ pub use crate::{
     group::Group,
     inspect::{
         FrameContent, FrameInfo, FrameItem, FrameWalk, ProducerProgress, SegmentInfo, SegmentState, SnapshotContent,
-        SnapshotInfo,
+        SnapshotInfo, UndecidedTransaction,
     },
     isolation::Isolation,
     log::{Log, Partition},

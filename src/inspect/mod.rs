@@ -114,7 +114,43 @@ pub struct ProducerProgress {
     pub last_offsets: Option<Offsets>,
 }
 
+/// A transaction with frames in a partition and no marker behind them: open, or decided when the writer stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UndecidedTransaction {
+    /// Whose it is.
+    pub producer: ProducerId,
+    /// The producer's epoch.
+    pub epoch: u32,
+    /// Its number.
+    pub transaction: u64,
+    /// Offset of its first record here.
+    pub first_offset: u64,
+    /// Position of its last frame here.
+    pub last_position: u64,
+}
+
 impl ReadOnlyPartition {
+    /// Transactions whose marker is missing here, by producer. Opening decides each of them.
+    #[must_use]
+    pub fn undecided(&self) -> Vec<UndecidedTransaction> {
+        let undecided = self.outlook.replay.undecided().map(|found| UndecidedTransaction {
+            producer: found.producer,
+            epoch: found.epoch,
+            transaction: found.transaction,
+            first_offset: found.first_offset,
+            last_position: found.last_position,
+        });
+        undecided.collect()
+    }
+
+    /// Offset below which every transaction has its marker.
+    #[must_use]
+    pub fn stable_offset(&self) -> u64 {
+        let open = self.outlook.replay.undecided().map(|found| found.first_offset);
+        open.min().map_or(self.end_offset(), |first| first.min(self.end_offset()))
+    }
+
     /// Its segment files, by number, with those that stand ready.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {

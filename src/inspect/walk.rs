@@ -4,9 +4,11 @@ use crate::{
     format::{
         control::{Fence, Mark, Start},
         frame::Kind,
+        ledger::LedgerEntry,
         registration::RegistrationEntry,
     },
     ids::{Mode, ProducerId, Stamp},
+    names::Content,
     partition::replay::control_words,
     segment::tail::FIRST_UNIT,
     stored::{
@@ -93,6 +95,25 @@ pub enum FrameContent {
         /// Position behind the last durable frame.
         durable: u64,
     },
+    /// A producer's transaction is committed: its marker in this partition.
+    Commit,
+    /// A producer's transaction is aborted: its marker in this partition, and how the producer goes on.
+    Abort,
+    /// A record of the log's own partition of transactions: one is committed, if all that it names is there.
+    Decision {
+        /// Whose transaction it is.
+        producer: ProducerId,
+        /// The producer's epoch.
+        epoch: u32,
+        /// The transaction's number.
+        transaction: u64,
+        /// Partitions that it has appended to.
+        partitions: u64,
+        /// Groups' offsets that count with it.
+        offsets: u64,
+    },
+    /// Another record of that partition: groups' offsets, a group's generation, or what was decided and is undone.
+    Ledger(String),
     /// A control frame whose body is not one of its kind.
     Malformed,
 }
@@ -213,7 +234,7 @@ impl Place {
             let position = self.segment.shape.position(self.unit);
             let (reason, from, is_published) = match self.frames.at(self.unit) {
                 Item::Frame(frame) if u64::from(frame.stored.offset_delta()) == self.records => {
-                    let info = info_of(&frame, &self.segment, self.base_offset, files.is_internal());
+                    let info = info_of(&frame, &self.segment, self.base_offset, files.content());
                     self.unit += frame.units;
                     self.records += u64::from(info.records);
                     self.looks = LOOKS;
@@ -261,7 +282,7 @@ impl Place {
     }
 }
 
-fn info_of(frame: &StoredFrame<'_>, segment: &StoredSegment, base_offset: u64, internal: bool) -> FrameInfo {
+fn info_of(frame: &StoredFrame<'_>, segment: &StoredSegment, base_offset: u64, content: Content) -> FrameInfo {
     let shape = &segment.shape;
     let producer = frame.producer;
     FrameInfo {
@@ -280,14 +301,15 @@ fn info_of(frame: &StoredFrame<'_>, segment: &StoredSegment, base_offset: u64, i
         }),
         previous_position: producer.map(|producer| producer.previous_position).filter(|position| *position > 0),
         transaction: producer.map(|producer| producer.transaction).filter(|number| *number > 0),
-        content: content_of(frame, internal),
+        content: content_of(frame, content),
     }
 }
 
-fn content_of(frame: &StoredFrame<'_>, internal: bool) -> FrameContent {
+fn content_of(frame: &StoredFrame<'_>, content: Content) -> FrameContent {
     let words = || control_words(frame.body);
     let control = match frame.stored.kind() {
-        Kind::Record if internal => {
+        Kind::Record if content == Content::Ledger => LedgerEntry::decode(frame.body).map(ledger_content),
+        Kind::Record if content == Content::Registrations => {
             RegistrationEntry::decode(frame.body).map(|(entry, _)| FrameContent::Registration {
                 producer: entry.id,
                 epoch: entry.epoch,
@@ -308,6 +330,29 @@ fn content_of(frame: &StoredFrame<'_>, internal: bool) -> FrameContent {
             FrameContent::Fence { producer, epoch, restart }
         }),
         Kind::Mark => words().map(|words| FrameContent::Mark { durable: Mark::from_words(words).durable }),
+        Kind::Commit => Some(FrameContent::Commit),
+        Kind::Abort => Some(FrameContent::Abort),
     };
     control.unwrap_or(FrameContent::Malformed)
+}
+
+fn ledger_content(entry: LedgerEntry) -> FrameContent {
+    match entry {
+        LedgerEntry::Commit { producer, epoch, transaction, parts, offsets } => FrameContent::Decision {
+            producer,
+            epoch,
+            transaction,
+            partitions: parts.len() as u64,
+            offsets: offsets.len() as u64,
+        },
+        LedgerEntry::Offsets(offsets) => {
+            let told =
+                offsets.iter().map(|at| format!("{:?} of partition {} at {}", at.group, at.partition, at.offset));
+            FrameContent::Ledger(format!("group {}", told.collect::<Vec<_>>().join(", ")))
+        }
+        LedgerEntry::Group { group, generation } => {
+            FrameContent::Ledger(format!("group {group:?}, generation {generation}"))
+        }
+        LedgerEntry::Undo { from } => FrameContent::Ledger(format!("undoes from offset {from} on")),
+    }
 }

@@ -24,6 +24,7 @@ use clap::{Parser, Subcommand};
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
         oncelog inspect DIR frames --offset 7    what a log has stored, piece by piece\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n  \
+        oncelog soak --minutes 30                logs that live long, compared all along\n  \
         oncelog verify DIR                       replay a log and compare it with itself\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
 )]
@@ -51,6 +52,8 @@ enum Command {
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
+    /// Let two logs live long: append, retry, fence, read, trim, close, kill, reopen; and compare all along.
+    Soak(crash::soak::Arguments),
     /// Replay a log and compare it with its seals, snapshots and tables, without changing it.
     Verify(verify::Arguments),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Crash(command) => crash::run(command).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Soak(arguments) => crash::soak::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {

@@ -24,7 +24,8 @@ fn options() -> Options {
 }
 
 /// Looks at the log in `directory` in every way. An error is a fault of ours. Of a forged one it is not asked
-/// that its salvage opens, nor that all readers make the same of frames that contradict themselves: damage leaves no such.
+/// that its salvage opens, that all readers make the same of frames that contradict themselves, or that it opens twice:
+/// damage leaves no such frames. That nothing panics, hangs or takes memory without bound is asked of all.
 pub(crate) fn look(directory: &Path, salvaged: &Path, is_forged: bool) -> Result<(), String> {
     let seen = seen(directory)?;
     let _verdict = Audit::run(directory, None, |_| {});
@@ -63,12 +64,17 @@ pub(crate) fn look(directory: &Path, salvaged: &Path, is_forged: bool) -> Result
     log.close().map_err(|error| format!("it does not close: {error}"))?;
     // SAFETY: as above.
     let again = unsafe { Log::open(directory, &options()) };
-    let log = again.map_err(|error| format!("opened and closed, it does not open again: {error}"))?;
+    let log = match again {
+        Ok(log) => log,
+        // A frame behind the last one, forged for the place that the next one was appended to.
+        Err(_) if is_forged => return Ok(()),
+        Err(error) => return Err(format!("opened and closed, it does not open again: {error}")),
+    };
     let after = records(&log)?;
     let goes_on = |((name, end, records), (other, other_end, others)): (&Of, &Of)| {
         (name, end) == (other, other_end) && others.starts_with(records)
     };
-    if before.len() != after.len() || !before.iter().zip(&after).all(goes_on) {
+    if !is_forged && (before.len() != after.len() || !before.iter().zip(&after).all(goes_on)) {
         return Err(format!("reopened, it has other records: {}", difference(&before, &after)));
     }
     Ok(())

@@ -189,7 +189,7 @@ fn forge(bytes: &mut [u8], input: &mut Unstructured<'_>) -> Result<()> {
     };
     let records_before: u64 =
         all.iter().filter(|(frame, _)| *frame < at).map(|(frame, _)| word(bytes, frame + 16) >> 40).sum();
-    let kind = *input.choose(&[1_u64, 2, 3, 16, 17, 18, 19, 20, 21])?;
+    let kind = *input.choose(&[1_u64, 2, 3, 16, 17, 18, 19, 20, 21, 1, 19, 20])?;
     let far = input.ratio(1, 3)?;
     let producer = input.ratio(1, 2)?;
     let flags = if producer { if far { 0xC0 } else { 0x80 } } else { 0 };

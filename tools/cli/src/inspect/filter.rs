@@ -149,7 +149,9 @@ impl Filter {
             return Judged::Passed;
         }
         let of = match &frame.content {
-            FrameContent::Fence { producer, .. } | FrameContent::Registration { producer, .. } => Some(*producer),
+            FrameContent::Fence { producer, .. }
+            | FrameContent::Registration { producer, .. }
+            | FrameContent::Decision { producer, .. } => Some(*producer),
             _ => frame.producer.map(|stamp| stamp.producer),
         };
         match producers {

@@ -59,6 +59,10 @@ const fn word(content: &FrameContent) -> &'static str {
         FrameContent::Start { .. } => "start",
         FrameContent::Fence { .. } => "fence",
         FrameContent::Mark { .. } => "mark",
+        FrameContent::Commit => "commit",
+        FrameContent::Abort => "abort",
+        FrameContent::Decision { .. } => "decision",
+        FrameContent::Ledger(_) => "ledger",
         FrameContent::Malformed => "malformed",
         _ => "other",
     }
@@ -76,6 +80,10 @@ fn says(content: &FrameContent) -> String {
             format!("{producer} epoch {epoch}{}", if *restart { ", from 0 again" } else { "" })
         }
         FrameContent::Mark { durable } => format!("durable to {durable}"),
+        FrameContent::Decision { producer, epoch, transaction, partitions, offsets } => {
+            format!("{producer} epoch {epoch} transaction {transaction}: {partitions} parts, {offsets} offsets")
+        }
+        FrameContent::Ledger(what) => what.clone(),
         _ => String::new(),
     }
 }
@@ -121,11 +129,14 @@ impl Listing<'_> {
             return self.line(&Line { partition, segment, byte, position, offset, bytes, what });
         }
         let mut last = match stamp {
-            Some(stamp) => format!("{} epoch {} sequence {}", stamp.producer, stamp.epoch, stamp.sequence),
+            Some(stamp) if frame.records > 0 => {
+                format!("{} epoch {} sequence {}", stamp.producer, stamp.epoch, stamp.sequence)
+            }
+            Some(stamp) => format!("{} epoch {}", stamp.producer, stamp.epoch),
             None => says(&frame.content),
         };
         if let Some(transaction) = frame.transaction {
-            last.push_str(&format!(" of transaction {transaction}"));
+            last.push_str(&format!(" t{transaction}"));
         }
         self.text(&format!(
             "{:>12} {:>11} {:>7} {:<9} {:>8}  {:<12}  {}",

@@ -26,13 +26,25 @@ struct Partition<'a> {
     producers: usize,
     start_offset: u64,
     durable_offset: u64,
+    stable_offset: u64,
     end_offset: u64,
     durable_position: u64,
     end_position: u64,
+    open_transactions: Vec<Transaction>,
     /// Why opening would refuse it.
     refused: Option<String>,
     scanned_bytes_to_open: u64,
     dropped_by_opening: Vec<Dropped>,
+}
+
+/// One without a marker here.
+#[derive(Serialize)]
+struct Transaction {
+    producer: u64,
+    epoch: u32,
+    transaction: u64,
+    first_offset: u64,
+    last_position: u64,
 }
 
 #[derive(Serialize)]
@@ -55,7 +67,19 @@ fn told(partition: &ReadOnlyPartition) -> Result<Partition<'_>, Failure> {
         producers: partition.progress().map_err(unread(partition))?.len(),
         start_offset: recovery.start_offset,
         durable_offset: partition.durable_offset().map_err(unread(partition))?,
+        stable_offset: partition.stable_offset(),
         end_offset: recovery.end_offset,
+        open_transactions: partition
+            .undecided()
+            .into_iter()
+            .map(|open| Transaction {
+                producer: open.producer.get(),
+                epoch: open.epoch,
+                transaction: open.transaction,
+                first_offset: open.first_offset,
+                last_position: open.last_position,
+            })
+            .collect(),
         durable_position: partition.durable_position(),
         end_position: recovery.end_position,
         refused: recovery.refused.map(|refused| refused.to_string()),
@@ -85,21 +109,28 @@ pub(super) fn tell(log: &ReadOnlyLog, partitions: &[&ReadOnlyPartition], json: b
         print(&wrapped("fault:".to_owned(), fault));
     }
     print(&format!(
-        "{:<22} {:>8} {:>8} {:>9} {:>11} {:>11} {:>11} {:>12}",
-        "partition", "segments", "MB", "producers", "first", "durable", "next offset", "end position"
+        "{:<16} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>11} {:>11}",
+        "partition", "segments", "MB", "producers", "first", "durable", "stable", "next offset", "end"
     ));
     for partition in &partitions {
         print(&format!(
-            "{:<22} {:>8} {:>8.1} {:>9} {:>11} {:>11} {:>11} {:>12}",
-            shortened(partition.name, 22),
+            "{:<16} {:>8} {:>8.1} {:>9} {:>9} {:>10} {:>10} {:>11} {:>11}",
+            shortened(partition.name, 16),
             partition.segments,
             partition.bytes as f64 / 1e6,
             partition.producers,
             partition.start_offset,
             partition.durable_offset,
+            partition.stable_offset,
             partition.end_offset,
             partition.end_position
         ));
+        for open in &partition.open_transactions {
+            print(&format!(
+                "   transaction {} of producer {} (epoch {}) is without a marker, from offset {} on",
+                open.transaction, open.producer, open.epoch, open.first_offset
+            ));
+        }
         if let Some(refused) = &partition.refused {
             print(&wrapped("   opening refuses:".to_owned(), refused));
         }
