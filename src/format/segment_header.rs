@@ -171,10 +171,10 @@ impl Seal {
             _ => return None,
         };
         let bounds = SEGMENT_HEADER_BYTES as u64 / 8..=header.bytes / 8;
-        // No more records than frames have room for, each with its length.
         let possible =
-            generation > 0 && base_offset <= NUMBER_MAX && records <= end_units * 2 && latest_ms <= NUMBER_MAX;
-        (possible && bounds.contains(&end_units)).then_some(Self {
+            generation > 0 && bounds.contains(&end_units) && base_offset <= NUMBER_MAX && latest_ms <= NUMBER_MAX;
+        // No more records than frames have room for, each with its length.
+        (possible && records <= end_units * 2).then_some(Self {
             generation,
             end_units,
             records,
