@@ -126,8 +126,6 @@ pub struct UndecidedTransaction {
     pub transaction: u64,
     /// Offset of its first record here.
     pub first_offset: u64,
-    /// Position of its last frame here.
-    pub last_position: u64,
 }
 
 impl ReadOnlyPartition {
@@ -139,7 +137,6 @@ impl ReadOnlyPartition {
             epoch: found.epoch,
             transaction: found.transaction,
             first_offset: found.first_offset,
-            last_position: found.last_position,
         });
         undecided.collect()
     }

@@ -44,7 +44,6 @@ struct Transaction {
     epoch: u32,
     transaction: u64,
     first_offset: u64,
-    last_position: u64,
 }
 
 #[derive(Serialize)]
@@ -77,7 +76,6 @@ fn told(partition: &ReadOnlyPartition) -> Result<Partition<'_>, Failure> {
                 epoch: open.epoch,
                 transaction: open.transaction,
                 first_offset: open.first_offset,
-                last_position: open.last_position,
             })
             .collect(),
         durable_position: partition.durable_position(),
