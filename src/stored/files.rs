@@ -4,7 +4,7 @@ use crate::{
     directory::{LOCK_FILE, LOG_FILE, PARTITION_FILE, PARTITIONS, holds_a_partition, missing, read_identity},
     error::{OpenError, io_at},
     format::{
-        SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+        NUMBER_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
         files::{Directory, Identity},
         segment_header::{HEADER_BYTES, HeaderFault, Seal, SegmentHeader},
     },
@@ -162,8 +162,12 @@ fn usable_header(first: &FirstBlock, number: u64, identity: &Identity, partition
             let (bytes, _) = first.block.split_first_chunk::<HEADER_BYTES>()?;
             // What may have been cut too.
             let length = (first.length / 4096 * 4096).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-            let header = SegmentHeader { bytes: length, ..SegmentHeader::as_it_stands(bytes) };
-            let possible = header.tag != 0 && header.base_position < u64::MAX >> 8 && first.length >= 8192;
+            let header = SegmentHeader::as_it_stands(bytes);
+            // A time proves nothing, and is not proved by any frame.
+            let prepared_ms = if header.prepared_ms > NUMBER_MAX { 0 } else { header.prepared_ms };
+            let header = SegmentHeader { bytes: length, prepared_ms, ..header };
+            let is_place = header.base_position <= NUMBER_MAX && header.base_position.is_multiple_of(8);
+            let possible = header.tag != 0 && is_place && first.length >= 8192;
             possible.then_some(SegmentHeader { log: identity.log, partition, number, ..header })
         }
     }
