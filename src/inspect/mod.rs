@@ -141,13 +141,6 @@ impl ReadOnlyPartition {
         undecided.collect()
     }
 
-    /// Offset below which every transaction has its marker.
-    #[must_use]
-    pub fn stable_offset(&self) -> u64 {
-        let open = self.outlook.replay.undecided().map(|found| found.first_offset);
-        open.min().map_or(self.end_offset(), |first| first.min(self.end_offset()))
-    }
-
     /// Its segment files, by number, with those that stand ready.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
