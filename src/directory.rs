@@ -6,8 +6,9 @@ use crate::{
         VERSION,
         files::{Directory, Identity, IdentityFault},
     },
-    partition::snapshots::write_durably,
+    partition::snapshots::{SNAPSHOT, write_durably},
     raw::sys,
+    segment::file::{READY, USED},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -105,6 +106,29 @@ pub(crate) fn create_partition(
     Ok(())
 }
 
+/// Whether there is anything of a partition in a directory but the file that says which.
+pub(crate) fn holds_a_partition(directory: &Path) -> Result<bool, OpenError> {
+    if !directory.is_dir() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(directory).map_err(io_at("list", directory))? {
+        let path = entry.map_err(io_at("list", directory))?.path();
+        if path.extension().is_some_and(|suffix| [USED, READY, SNAPSHOT].iter().any(|ours| suffix == *ours)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The file that says which partition it is, of one that is there.
+pub(crate) fn missing(file: &Path) -> OpenError {
+    OpenError::Corrupt {
+        path: file.to_owned(),
+        at: 0,
+        reason: "it is missing, and there are segments or snapshots beside it".to_owned(),
+    }
+}
+
 /// Names and numbers of the partitions that are there.
 pub(crate) fn list_partitions(partitions: &Path, identity: &Identity) -> Result<Vec<(u32, String)>, OpenError> {
     let mut found = Vec::new();
@@ -114,6 +138,9 @@ pub(crate) fn list_partitions(partitions: &Path, identity: &Identity) -> Result<
         let file = directory.join(PARTITION_FILE);
         if !file.exists() {
             // A partition that was being created when the process was killed has nothing in it.
+            if holds_a_partition(&directory)? {
+                return Err(missing(&file));
+            }
             if directory.is_dir() && fs::remove_dir(&directory).is_err() {
                 let unfinished = directory.join("partition.tmp");
                 let _ = fs::remove_file(unfinished);

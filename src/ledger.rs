@@ -93,6 +93,8 @@ pub(crate) struct Ledger {
     pub(crate) own: Option<(Arc<PartitionState>, Cursor)>,
     /// By slot.
     pub(crate) authors: HashMap<u32, Author>,
+    /// Their names, by slot, of those that have begun one since the log was opened.
+    pub(crate) names: HashMap<u32, Box<str>>,
     /// By slot.
     pub(crate) open: BTreeMap<u32, OpenTransaction>,
     /// In the order of their entries.

@@ -38,6 +38,8 @@ pub mod format;
 mod group;
 mod ids;
 #[cfg(not(loom))]
+mod inspect;
+#[cfg(not(loom))]
 mod isolation;
 #[cfg(not(loom))]
 mod ledger;
@@ -96,6 +98,10 @@ pub use crate::{
         TransactionError,
     },
     group::Group,
+    inspect::{
+        FrameContent, FrameInfo, FrameItem, FrameWalk, ProducerProgress, SegmentInfo, SegmentState, SnapshotContent,
+        SnapshotInfo, UndecidedTransaction,
+    },
     isolation::Isolation,
     log::{Log, Partition},
     options::{Options, Window},

@@ -7,7 +7,7 @@ use crate::{
     ids::{Mode, ProducerId},
     names::check_producer_name,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Whether a producer's numbering goes on when it is registered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct ProducerInfo {
 /// Registrations, in memory.
 pub(crate) struct Registry {
     /// By slot: the latest owner, live or closed.
-    entries: Vec<Option<RegistrationEntry>>,
+    entries: BTreeMap<u32, RegistrationEntry>,
     /// Live producers.
     names: HashMap<Box<str>, u32>,
     /// Slots whose owner was closed.
@@ -62,35 +62,34 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new<'a>(entries: impl Iterator<Item = &'a RegistrationEntry>, limit: u32) -> Self {
-        let mut registry = Self { entries: Vec::new(), names: HashMap::new(), free: Vec::new(), limit };
+        let mut registry = Self { entries: BTreeMap::new(), names: HashMap::new(), free: Vec::new(), limit };
         for entry in entries {
             registry.put(entry.clone());
         }
         // Slots beyond a table that has become smaller are not given out.
-        let slots = limit.min(registry.entries.len() as u32);
+        let slots = limit.min(registry.slots());
         registry.free = (0..slots).rev().filter(|slot| registry.live(*slot).is_none()).collect();
         registry
     }
 
     pub(crate) fn put(&mut self, entry: RegistrationEntry) {
-        let slot = entry.id.slot() as usize;
-        if slot >= self.entries.len() {
-            self.entries.resize(slot + 1, None);
-        }
         if entry.live {
             self.names.insert(entry.name.clone(), entry.id.slot());
         } else if self.names.get(&entry.name) == Some(&entry.id.slot()) {
             // Only its own: the name may have been registered again since, in another slot.
             self.names.remove(&entry.name);
         }
-        if let Some(place) = self.entries.get_mut(slot) {
-            *place = Some(entry);
-        }
+        self.entries.insert(entry.id.slot(), entry);
+    }
+
+    /// One more than the highest slot that was ever given out.
+    fn slots(&self) -> u32 {
+        self.entries.last_key_value().map_or(0, |(slot, _)| slot + 1)
     }
 
     /// All live producers.
     pub(crate) fn all_live(&self) -> impl Iterator<Item = &RegistrationEntry> {
-        self.entries.iter().flatten().filter(|entry| entry.live)
+        self.entries.values().filter(|entry| entry.live)
     }
 
     /// Takes what a registration took of the free slots out of the list.
@@ -109,7 +108,7 @@ impl Registry {
 
     /// The live owner of a slot.
     pub(crate) fn live(&self, slot: u32) -> Option<&RegistrationEntry> {
-        self.entries.get(slot as usize)?.as_ref().filter(|entry| entry.live)
+        self.entries.get(&slot).filter(|entry| entry.live)
     }
 
     /// The live producer with that id.
@@ -148,14 +147,14 @@ impl Registry {
                 match free {
                     Some(slot) => {
                         taken.from_free += 1;
-                        let before = self.entries.get(slot as usize).and_then(Option::as_ref);
+                        let before = self.entries.get(&slot);
                         let (generation, epoch) = before.map_or((0, 0), |entry| (entry.id.generation(), entry.epoch));
                         // Epochs go on from one owner of a slot to the next: a state word never comes again.
                         let epoch = epoch.checked_add(1).ok_or_else(used_up)?;
                         (ProducerId::new(slot, generation.wrapping_add(1).max(1)), epoch)
                     }
                     None => {
-                        let slot = self.entries.len() as u32 + taken.beyond;
+                        let slot = self.slots() + taken.beyond;
                         if slot >= self.limit {
                             return Err(RegisterError::Full { limit: self.limit });
                         }

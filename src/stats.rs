@@ -162,11 +162,12 @@ impl Log {
     #[must_use]
     pub fn open_transactions(&self) -> Vec<TransactionInfo> {
         let core = &self.handle.core;
+        // Without the registry, whose lock whoever ends one of these may hold.
         let mut open: Vec<TransactionInfo> = {
             let ledger = core.ledger();
             let info = |open: &crate::ledger::OpenTransaction| TransactionInfo {
                 id: TransactionId { producer: open.id, epoch: open.epoch, number: open.number },
-                owner: String::new(),
+                owner: ledger.names.get(&open.id.slot()).map(|name| name.to_string()).unwrap_or_default(),
                 mode: open.mode,
                 age: open.began.elapsed(),
                 timeout: open.timeout,
@@ -179,10 +180,6 @@ impl Log {
             };
             ledger.open.values().map(info).collect()
         };
-        let registry = core.registry();
-        for one in &mut open {
-            one.owner = registry.find(one.id.producer).map(|entry| entry.name.to_string()).unwrap_or_default();
-        }
         open.sort_by_key(|one| std::cmp::Reverse(one.age));
         open
     }

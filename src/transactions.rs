@@ -57,6 +57,7 @@ impl Core {
                 *author = new;
             }
             (author.epoch, author.mode) = (epoch, mode);
+            ledger.names.insert(id.slot(), entry.name.clone());
         }
         if let Some(open) = ledger.open_of(id) {
             match (open.aborting, open.number) {

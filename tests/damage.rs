@@ -7,7 +7,7 @@ use logs::{
     State, append_many, copy_of, eventually, file, flip, frame, fresh, fresh_with, killed, open, payload_of, payloads,
     reopened, segment_file, small, state, state_in, try_open,
 };
-use oncelog::{OpenError, Options, Stamp};
+use oncelog::{OpenError, Options, ReadOnlyLog, Stamp};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -171,4 +171,30 @@ fn damage_above_what_was_durable_is_the_end() {
         let (_log, partition) = reopened(copy.path(), log, &small());
         assert_eq!(payloads(&partition), (0..1_500).map(payload_of).collect::<Vec<_>>());
     }
+}
+
+/// Found by `tools/fuzz`: the partition was passed over as one that was just being made, and its records were gone from the
+/// log without a word.
+#[test]
+fn a_partition_without_the_file_that_says_which_it_is_is_refused() {
+    let (directory, log, partition) = fresh();
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..10);
+    drop(partition);
+    log.close().expect("closed");
+    let of_last = file(directory.path(), "partition");
+    let identity = fs::read(&of_last).expect("readable");
+    fs::remove_file(&of_last).expect("removed");
+    match try_open(directory.path(), &small()) {
+        Err(OpenError::Corrupt { path, .. }) => assert_eq!(path, of_last),
+        other => panic!("{:?}", other.err()),
+    }
+    let seen = ReadOnlyLog::open(directory.path()).err();
+    assert!(matches!(seen, Some(OpenError::Corrupt { path, .. }) if path == of_last), "the read-only view says so too");
+    fs::write(&of_last, identity).expect("written");
+    assert_eq!(state_in(directory.path(), &small()).records.len(), 10);
+    // One that was being made has nothing in it, or the beginning of that file.
+    let unfinished = directory.path().join("partitions/unfinished");
+    fs::create_dir(&unfinished).expect("made");
+    fs::write(unfinished.join("partition.tmp"), b"").expect("written");
+    assert_eq!(state_in(directory.path(), &small()).records.len(), 10);
 }

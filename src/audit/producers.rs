@@ -17,7 +17,10 @@ use crate::{
         outlook::Outlook,
     },
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// Differences between two tables that are told one by one.
 const TOLD_MAX: usize = 8;
@@ -181,8 +184,9 @@ impl Producers {
         let directory = outlook.kept.last().map(|kept| kept.segment.path.clone()).unwrap_or_default();
         let mut told = Vec::new();
         let mut count = 0;
-        let slots = self.replay.slots().max(recovered.slots());
-        for slot in 0..slots {
+        let both = self.replay.producers().chain(recovered.producers());
+        let slots: BTreeSet<u32> = both.map(|entry| entry.id.slot()).collect();
+        for slot in slots {
             let (replayed, restored) = (self.replay.producer_in(slot), recovered.producer_in(slot));
             if replayed != restored {
                 count += 1;
@@ -259,7 +263,7 @@ fn differences(replay: &Replay, snapshot: &Snapshot, complete_from: u64) -> Vec<
     let replayed: BTreeMap<u32, &ProducerEntry> =
         replay.producers().filter(since).map(|entry| (entry.id.slot(), entry)).collect();
     let mut told = Vec::new();
-    let slots: std::collections::BTreeSet<u32> = stored.keys().chain(replayed.keys()).copied().collect();
+    let slots: BTreeSet<u32> = stored.keys().chain(replayed.keys()).copied().collect();
     for slot in slots {
         let (stored, replayed) = (stored.get(&slot).copied(), replayed.get(&slot).copied());
         if stored != replayed {

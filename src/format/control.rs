@@ -7,6 +7,7 @@
 //! MARK    0 durable position     8 reserved                              16 reserved
 //! ```
 
+use super::NUMBER_MAX;
 use crate::ids::ProducerId;
 
 /// Words of a control frame's body.
@@ -32,6 +33,11 @@ impl Start {
 
     pub(crate) const fn from_words([base_offset, previous_end, _]: [u64; CONTROL_WORDS]) -> Self {
         Self { base_offset, previous_end }
+    }
+
+    /// Whether a segment may begin so.
+    pub(crate) const fn is_possible(&self) -> bool {
+        self.base_offset <= NUMBER_MAX && self.previous_end <= NUMBER_MAX
     }
 }
 

@@ -128,10 +128,10 @@ impl Form {
         }
     }
 
-    /// Whether a frame of this form at `position` can tell where the previous one is.
+    /// Whether a frame of this form at `position` can tell where the previous one is, also if a snapshot says: behind it.
     #[inline(always)]
-    pub(crate) const fn reaches(self, position: u64, previous_position: u64) -> bool {
-        !matches!(self, Self::Near) || previous_position == 0 || position - previous_position <= NEAR_BYTES_MAX
+    pub(crate) const fn reaches(self, position: u64, previous: u64) -> bool {
+        !matches!(self, Self::Near) || previous == 0 || previous <= position && position - previous <= NEAR_BYTES_MAX
     }
 
     /// Bytes before the body.
@@ -472,7 +472,7 @@ mod tests {
         assert_eq!(Form::ahead(0, u64::MAX), Form::Near, "there is nothing to point to");
         assert_eq!((Form::ahead(4096, 4096 + half), Form::ahead(4096, 4097 + half)), (Form::Near, Form::Far));
         assert!(Form::Near.reaches(4096 + NEAR_BYTES_MAX, 4096) && !Form::Near.reaches(4104 + NEAR_BYTES_MAX, 4096));
-        assert!(Form::Near.reaches(u64::MAX, 0) && Form::Far.reaches(u64::MAX, 4096));
+        assert!(Form::Near.reaches(u64::MAX, 0) && Form::Far.reaches(u64::MAX, 4096) && !Form::Near.reaches(9, 10));
         let producer = Producer {
             id: ProducerId::new(1, 1),
             first_sequence: 0,

@@ -49,6 +49,9 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Largest segment file: positions within a segment, in units, and the overshoot of every appender fit one word.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// No partition gets as far: a position, an offset or a time beyond is no log's, and sums of smaller ones do not overflow.
+pub(crate) const NUMBER_MAX: u64 = 1 << 56;
+
 /// Bytes of a frame before its body, or before its producer's part.
 pub const FRAME_HEADER_BYTES: usize = 32;
 

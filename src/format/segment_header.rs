@@ -14,7 +14,7 @@
 //!   88 checksum: xxh3-64 of the 88 bytes before
 //! ```
 
-use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, VERSION};
+use super::{NUMBER_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, VERSION};
 use crate::format::frame::TAG_BITS;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -83,7 +83,7 @@ impl SegmentHeader {
 
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, HeaderFault> {
         let words: [u64; HEADER_WORDS] = std::array::from_fn(|index| word(bytes, index * 8));
-        let [magic, version, _, _, _, _, length, _, tag, ..] = words;
+        let [magic, version, _, _, _, _, length, base_position, tag, _, prepared_ms] = words;
         if magic != MAGIC {
             return Err(HeaderFault::Magic(magic));
         }
@@ -98,6 +98,12 @@ impl SegmentHeader {
         }
         if tag == 0 || tag >> TAG_BITS != 0 {
             return Err(HeaderFault::Value("tag", tag));
+        }
+        if base_position > NUMBER_MAX || !base_position.is_multiple_of(8) {
+            return Err(HeaderFault::Value("position of the file", base_position));
+        }
+        if prepared_ms > NUMBER_MAX {
+            return Err(HeaderFault::Value("time of preparation", prepared_ms));
         }
         Ok(Self::as_it_stands(bytes))
     }
@@ -165,7 +171,10 @@ impl Seal {
             _ => return None,
         };
         let bounds = SEGMENT_HEADER_BYTES as u64 / 8..=header.bytes / 8;
-        (generation > 0 && bounds.contains(&end_units)).then_some(Self {
+        let possible =
+            generation > 0 && bounds.contains(&end_units) && base_offset <= NUMBER_MAX && latest_ms <= NUMBER_MAX;
+        // No more records than frames have room for, each with its length.
+        (possible && records <= end_units * 2).then_some(Self {
             generation,
             end_units,
             records,

@@ -23,7 +23,7 @@
 //!   . checksum: xxh3-64 of all bytes before
 //! ```
 
-use super::{VERSION, ledger::LedgerEntry, registration::RegistrationEntry};
+use super::{NUMBER_MAX, VERSION, ledger::LedgerEntry, registration::RegistrationEntry};
 use crate::ids::{ProducerId, Progress};
 use std::{fs::File, io, os::unix::fs::FileExt};
 use xxhash_rust::xxh3::xxh3_64;
@@ -271,6 +271,9 @@ impl Snapshot {
             let (entry, following) = ledger_entry(ledger_bytes).ok_or("it holds a broken entry of the ledger")?;
             ledger.push(entry);
             ledger_bytes = following;
+        }
+        if end_position > NUMBER_MAX || end_offset > NUMBER_MAX {
+            return Err("it stands where no partition ends");
         }
         let log = u128::from(low) | u128::from(high) << 64;
         let header = SnapshotHeader { log, partition: partition as u32, segment, end_position, end_offset };

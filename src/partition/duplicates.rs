@@ -191,7 +191,7 @@ impl PartitionState {
         Ok(Some(Original {
             stored,
             first_sequence: stored.first_sequence,
-            last_sequence: stored.first_sequence + (u64::from(frame.stored.records()).max(1) - 1),
+            last_sequence: stored.first_sequence.saturating_add(u64::from(frame.stored.records()).max(1) - 1),
             first_offset: segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta()),
             located,
         }))

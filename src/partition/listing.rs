@@ -142,7 +142,7 @@ pub(super) fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
     if frame.stored.kind() != Kind::Start || !segment.verifies(&window, &frame) {
         return Ok(None);
     }
-    Ok(control_words(segment.body(&window, &frame)).map(Start::from_words))
+    Ok(control_words(segment.body(&window, &frame)).map(Start::from_words).filter(Start::is_possible))
 }
 
 /// What is found under a segment's name.

@@ -14,6 +14,7 @@
 //! | `replay.rs`, `ledger.rs` | the producers, and the decisions, that a stretch of frames amounts to |
 //! | `stability.rs` | up to where every transaction is decided, and which are aborted |
 //! | `marker.rs` | the end of a transaction in this partition |
+//! | `pages.rs` | entries by slot, with memory for the slots that are used |
 //! | `listing.rs`, `recovery.rs` | all of the above from what is on disk |
 //! | `following.rs` | the producers as of the newest sealed end, in memory between two snapshots |
 //! | `snapshots.rs` | the producers as of a sealed end, written beside the segments |
@@ -35,6 +36,8 @@ pub(crate) mod ledger;
 #[cfg(not(loom))]
 pub(crate) mod listing;
 pub(crate) mod marker;
+#[cfg(not(loom))]
+mod pages;
 #[cfg(not(loom))]
 pub(crate) mod preparer;
 #[cfg(not(loom))]

@@ -1,7 +1,7 @@
 //! What the frames of a partition say of its producers: one fold, used by recovery, by snapshots, and by whoever wants to
 //! check a live table. It never fails on history: what was appended was admitted then, and is taken as it stands.
 
-use super::ledger::LedgerReplay;
+use super::{ledger::LedgerReplay, pages::Pages};
 use crate::{
     format::{
         control::{CONTROL_BYTES, Fence},
@@ -11,13 +11,11 @@ use crate::{
     },
     ids::{ProducerId, Progress},
     names::Content,
+    options::PRODUCERS_MAX,
     raw::window::Window,
     segment::{file::Segment, scan::Frame},
 };
 use std::collections::BTreeMap;
-
-/// Slots that a frame can name; one beyond is not of this engine's making.
-const SLOTS_MAX: u32 = 1 << 28;
 
 /// What a replay takes of a frame.
 #[derive(Clone, Copy)]
@@ -38,7 +36,7 @@ pub(crate) struct Taken<'a> {
 #[derive(Clone)]
 pub(crate) struct Replay {
     /// By slot.
-    producers: Vec<Option<ProducerEntry>>,
+    producers: Pages<ProducerEntry>,
     /// Transactions without a marker, by producer and number.
     undecided: BTreeMap<(u64, u64), Undecided>,
     /// In the order of their markers.
@@ -52,7 +50,7 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(content: Content) -> Self {
         Self {
-            producers: Vec::new(),
+            producers: Pages::new(),
             undecided: BTreeMap::new(),
             aborted: Vec::new(),
             registrations: (content == Content::Registrations).then(BTreeMap::new),
@@ -69,7 +67,8 @@ impl Replay {
         replay.undecided = snapshot.undecided.iter().map(|undecided| (key(undecided), *undecided)).collect();
         replay.aborted.clone_from(&snapshot.aborted);
         if let Some(kept) = &mut replay.registrations {
-            kept.extend(snapshot.registrations.iter().map(|entry| (entry.id.slot(), entry.clone())));
+            let known = snapshot.registrations.iter().filter(|entry| entry.id.slot() < PRODUCERS_MAX);
+            kept.extend(known.map(|entry| (entry.id.slot(), entry.clone())));
         }
         if let Some(ledger) = &mut replay.ledger {
             *ledger = LedgerReplay::from_entries(&snapshot.ledger);
@@ -84,14 +83,11 @@ impl Replay {
     }
 
     fn slot(&mut self, id: ProducerId) -> Option<&mut Option<ProducerEntry>> {
-        if id.slot() >= SLOTS_MAX {
+        // One beyond is not of this engine's making.
+        if id.slot() >= PRODUCERS_MAX {
             return None;
         }
-        let slot = id.slot() as usize;
-        if slot >= self.producers.len() {
-            self.producers.resize(slot + 1, None);
-        }
-        self.producers.get_mut(slot)
+        Some(self.producers.place(id.slot()))
     }
 
     /// Whether a frame may change anything here. One that takes no offset is a control frame, also where a flipped bit has
@@ -142,6 +138,7 @@ impl Replay {
             }
             Kind::Record if self.registrations.is_some() => {
                 if let (Some(kept), Some((entry, _))) = (&mut self.registrations, RegistrationEntry::decode(frame.body))
+                    && entry.id.slot() < PRODUCERS_MAX
                 {
                     kept.insert(entry.id.slot(), entry);
                 }
@@ -244,7 +241,7 @@ impl Replay {
     /// The producer in a slot, if one has appended.
     #[inline]
     pub(crate) fn producer_in(&self, slot: u32) -> Option<&ProducerEntry> {
-        self.producers.get(slot as usize)?.as_ref()
+        self.producers.get(slot)
     }
 
     fn fence(&mut self, fence: Fence) {
@@ -263,14 +260,9 @@ impl Replay {
         }
     }
 
-    /// One more than the highest slot that a producer was seen in.
-    pub(crate) fn slots(&self) -> u32 {
-        self.producers.len() as u32
-    }
-
     /// Producers, ascending by slot.
     pub(crate) fn producers(&self) -> impl Iterator<Item = &ProducerEntry> {
-        self.producers.iter().flatten()
+        self.producers.iter()
     }
 
     /// Registrations, ascending by slot.
@@ -282,7 +274,7 @@ impl Replay {
         let registrations = self.registrations().cloned().collect();
         Snapshot {
             header,
-            producers: self.producers.into_iter().flatten().collect(),
+            producers: self.producers.iter().copied().collect(),
             undecided: self.undecided.into_values().collect(),
             aborted: self.aborted,
             registrations,

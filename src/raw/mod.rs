@@ -1,4 +1,4 @@
-//! Everything `unsafe` that touches memory or the kernel, behind types whose use is safe.
+//! Everything `unsafe` that touches memory or the kernel, behind types whose use is safe. Why that holds: `README.md`.
 //!
 //! | file | what it holds |
 //! |---|---|

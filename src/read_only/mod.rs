@@ -54,13 +54,14 @@ pub struct ReadOnlyLog {
     in_use: bool,
     partitions: Vec<ReadOnlyPartition>,
     producers: Vec<ProducerInfo>,
+    faults: Vec<Arc<OpenError>>,
 }
 
 /// A partition of a log that was opened to be looked at.
 pub struct ReadOnlyPartition {
     pub(crate) files: Arc<PartitionFiles>,
     start_offset: u64,
-    outlook: Outlook,
+    pub(crate) outlook: Outlook,
     decided: Decided,
 }
 
@@ -115,6 +116,18 @@ impl ReadOnlyLog {
             return Err(fault
                 .unwrap_or(OpenError::Foreign { path: directory.to_owned(), reason: "it is not a log".to_owned() }));
         }
+        Self::look(log)
+    }
+
+    /// The same, also where the directory or the files that say what it is are damaged: [`ReadOnlyLog::faults`] says how.
+    ///
+    /// # Errors
+    /// [`OpenError::Foreign`] if there is nothing of a log in the directory, [`OpenError::Io`] for what the system refuses.
+    pub fn open_damaged(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::look(LogFiles::list(directory.as_ref())?)
+    }
+
+    fn look(mut log: LogFiles) -> Result<Self, OpenError> {
         // Looked at before and behind: a writer that closes meanwhile was one.
         let was_in_use = log.is_in_use();
         let mut partitions = Vec::with_capacity(log.partitions.len());
@@ -126,7 +139,20 @@ impl ReadOnlyLog {
         for (partition, decided) in partitions.iter_mut().zip(decided) {
             partition.decided = decided;
         }
-        Ok(Self { directory: directory.to_owned(), in_use, producers: producers_of(&partitions), partitions })
+        Ok(Self {
+            in_use,
+            producers: producers_of(&partitions),
+            partitions,
+            faults: std::mem::take(&mut log.faults),
+            directory: log.directory,
+        })
+    }
+
+    /// What is wrong with the directory or with the files that say what it is; nothing of a log that
+    /// [`ReadOnlyLog::open`] opens.
+    #[must_use]
+    pub fn faults(&self) -> &[Arc<OpenError>] {
+        &self.faults
     }
 
     /// The log's directory.
@@ -144,6 +170,12 @@ impl ReadOnlyLog {
     /// All partitions, in the order of their creation, without those that the log keeps for itself.
     pub fn partitions(&self) -> impl Iterator<Item = &ReadOnlyPartition> {
         self.partitions.iter().filter(|partition| !partition.files.is_internal())
+    }
+
+    /// All partitions, with those that the log keeps for itself, which come first.
+    #[must_use]
+    pub fn all_partitions(&self) -> &[ReadOnlyPartition] {
+        &self.partitions
     }
 
     /// The partition of that name, if there is one.
@@ -172,7 +204,8 @@ fn producers_of(partitions: &[ReadOnlyPartition]) -> Vec<ProducerInfo> {
     let Some(own) = partitions.iter().find(|partition| partition.files.content() == Content::Registrations) else {
         return Vec::new();
     };
-    let registry = Registry::new(own.outlook.replay.registrations(), u32::MAX);
+    // No slot is given out here.
+    let registry = Registry::new(own.outlook.replay.registrations(), 0);
     let mut producers: Vec<ProducerInfo> = registry
         .all_live()
         .map(|entry| {
@@ -228,6 +261,12 @@ impl ReadOnlyPartition {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.files.name
+    }
+
+    /// Whether the log keeps it for itself.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.files.is_internal()
     }
 
     /// Offset of the first record that was kept when the log was opened.

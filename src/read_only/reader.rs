@@ -280,7 +280,7 @@ impl ReadOnlyReader {
             producer: producer.map(|producer| Stamp {
                 producer: producer.id,
                 epoch: producer.epoch,
-                sequence: producer.first_sequence + u64::from(index),
+                sequence: producer.first_sequence.wrapping_add(u64::from(index)),
             }),
             position: shape.position(unit),
             payload,

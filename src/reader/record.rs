@@ -41,7 +41,7 @@ impl<'a> Record<'a> {
         self.frame.producer(&self.place.window, self.place.segment.shape()).map(|producer| Stamp {
             producer: producer.id,
             epoch: producer.epoch,
-            sequence: producer.first_sequence + u64::from(self.index),
+            sequence: producer.first_sequence.wrapping_add(u64::from(self.index)),
         })
     }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{OpenError, io_at},
     format::{
-        FRAME_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+        FRAME_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES,
         control::{Fence, Start},
         frame::{CHECKSUM_AT, Kind, Part, Producer, TAG_BITS, checksum},
         segment_header::{Seal, SealReason, SegmentHeader},
@@ -230,6 +230,17 @@ impl Salvager<'_> {
         let each = bytes / count / 4096 * 4096;
         let last = bytes - each * (count - 1);
         let possible = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
+        let units = usize::try_from(bytes / 8).unwrap_or(usize::MAX);
+        if !NewSegment::has_room(units, end_offset - before.offset) {
+            return Err(OpenError::Corrupt {
+                path: path.clone(),
+                at: SEGMENT_HEADER_BYTES as u64,
+                reason: format!(
+                    "offsets {} to {end_offset} are missing before it, and {bytes} bytes of positions have no room for them",
+                    before.offset
+                ),
+            });
+        }
         if !possible.contains(&each) || !possible.contains(&last) || !last.is_multiple_of(4096) {
             return Err(OpenError::Corrupt {
                 path: path.clone(),
@@ -380,24 +391,32 @@ impl Salvager<'_> {
                     }
                     continue;
                 }
-                Item::Broken(reason) => (reason, unit),
                 _ if unit >= limit => break,
+                Item::Broken(reason) => (reason, unit),
                 _ => ("no frame is published here", unit),
             };
-            // The next whole frame in this segment; what is missing before it is filled.
-            let found = frames.next_frame(here, limit, records).and_then(|next| match frames.at(next) {
-                Item::Frame(frame) => Some((next, u64::from(frame.stored.offset_delta()))),
-                _ => None,
-            });
+            // The next whole frame in this segment before which as many records as it says may have stood; what is missing
+            // before it is filled.
+            let mut from = here;
+            let found = loop {
+                let Some(next) = frames.next_frame(from, limit, records) else { break None };
+                if let Item::Frame(frame) = frames.at(next) {
+                    let delta = u64::from(frame.stored.offset_delta());
+                    if NewSegment::has_room(next - unit, delta - records) {
+                        break Some((next, delta));
+                    }
+                }
+                from = next + 1;
+            };
             let Some((next, delta)) = found else {
                 let known = sealed.map(|(_, records)| records);
                 let known = known.or_else(|| Some(follows?.base_offset?.saturating_sub(base_offset)));
-                let Some(total) = known else { break };
                 // Where its frames ended, where that is known: what is behind is padding.
                 let end = limit;
                 let stop = follows.and_then(|next| next.previous_end?.checked_sub(segment.header.base_position));
                 let stop = stop.map_or(end, |stop| (stop / 8) as usize).clamp(unit, end);
-                let lost = total.saturating_sub(records);
+                let lost = known.map(|total| total.saturating_sub(records));
+                let Some(lost) = lost.filter(|lost| NewSegment::has_room(stop - unit, *lost)) else { break };
                 if stop > unit || lost > 0 {
                     is_whole = false;
                     let positions = (new.shape.position(unit), new.shape.position(stop));

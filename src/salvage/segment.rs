@@ -3,6 +3,7 @@
 use crate::{
     error::{OpenError, io_at},
     format::{
+        FRAME_ALIGN, RECORD_LENGTH_BYTES,
         control::{CONTROL_BYTES, Start},
         frame::{Form, Header, Kind, Part, PartWords, Producer, Publication, checksum, units_of},
         segment_header::{Seal, SegmentHeader},
@@ -98,6 +99,12 @@ impl NewSegment {
             part: Part::None,
         };
         self.put_frame(FIRST_UNIT, &header, body, xxh3_64(body))
+    }
+
+    /// Whether so many records may have stood in so many units: each takes its length at least, and a frame its header.
+    pub(super) fn has_room(units: usize, records: u64) -> bool {
+        records == 0
+            || units >= PLAIN_UNITS && records <= (units.saturating_mul(FRAME_ALIGN) / RECORD_LENGTH_BYTES) as u64
     }
 
     /// Fills `[from, to)` with void frames that take `lost` offsets from the segment's record `records` on.

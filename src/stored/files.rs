@@ -1,9 +1,10 @@
 //! What is in the directories of a log and of a partition, whole or not. Nothing is made, renamed or removed.
 
 use crate::{
-    directory::{LOCK_FILE, LOG_FILE, PARTITION_FILE, PARTITIONS, read_identity},
+    directory::{LOCK_FILE, LOG_FILE, PARTITION_FILE, PARTITIONS, holds_a_partition, missing, read_identity},
     error::{OpenError, io_at},
     format::{
+        NUMBER_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
         files::{Directory, Identity},
         segment_header::{HEADER_BYTES, HeaderFault, Seal, SegmentHeader},
     },
@@ -159,9 +160,14 @@ fn usable_header(first: &FirstBlock, number: u64, identity: &Identity, partition
         Err(HeaderFault::Version(_) | HeaderFault::Magic(0)) => None,
         Err(_) => {
             let (bytes, _) = first.block.split_first_chunk::<HEADER_BYTES>()?;
-            let length = first.length / 4096 * 4096;
-            let header = SegmentHeader { bytes: length, ..SegmentHeader::as_it_stands(bytes) };
-            let possible = header.tag != 0 && header.base_position < u64::MAX >> 8 && length >= 8192;
+            // What may have been cut too.
+            let length = (first.length / 4096 * 4096).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+            let header = SegmentHeader::as_it_stands(bytes);
+            // A time proves nothing, and is not proved by any frame.
+            let prepared_ms = if header.prepared_ms > NUMBER_MAX { 0 } else { header.prepared_ms };
+            let header = SegmentHeader { bytes: length, prepared_ms, ..header };
+            let is_place = header.base_position <= NUMBER_MAX && header.base_position.is_multiple_of(8);
+            let possible = header.tag != 0 && is_place && first.length >= 8192;
             possible.then_some(SegmentHeader { log: identity.log, partition, number, ..header })
         }
     }
@@ -286,8 +292,10 @@ impl LogFiles {
             }
             let file = directory.join(PARTITION_FILE);
             // One that was being made when the process was killed has no such file, and nothing in it.
-            if file.exists() || entries(&directory)?.iter().any(|path| header_in(path).is_some()) {
+            if file.exists() {
                 read.push((read_identity(&file), directory));
+            } else if holds_a_partition(&directory)? {
+                read.push((Err(missing(&file)), directory));
             }
         }
         let believed = |identity: &Result<Identity, OpenError>| identity.as_ref().ok().map(|identity| identity.log);

@@ -76,7 +76,7 @@ impl<'a> StoredFrame<'a> {
     /// What a START frame says.
     pub(crate) fn start(&self) -> Option<Start> {
         let is_start = self.stored.kind() == Kind::Start;
-        is_start.then(|| control_words(self.body).map(Start::from_words)).flatten()
+        is_start.then(|| control_words(self.body).map(Start::from_words).filter(Start::is_possible)).flatten()
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Outlook {
     /// Segment and unit from where on opening drops what no live writer may still be about to publish.
     pub(crate) cut: Option<(u64, usize)>,
     pub(crate) refused: Option<Arc<OpenError>>,
+    /// The furthest position that marks, seals and snapshots say was durable, as far as they were looked at.
+    pub(crate) durable: u64,
     /// Producers; only those of what was scanned before a refusal.
     pub(crate) replay: Replay,
 }
@@ -174,6 +176,7 @@ pub(crate) fn outlook_with(files: &PartitionFiles, scans: &Scans) -> Outlook {
         dropped: Vec::new(),
         cut: None,
         refused: None,
+        durable: 0,
         replay: Replay::new(files.content()),
     };
     if let Err(refused) = outlook.recover(files, scans) {
@@ -198,7 +201,7 @@ impl Outlook {
             return Err(corrupt(&first.path, 0, reason));
         }
         let mut before: Option<u64> = None;
-        let mut durable = self.end_position.max(witnessed);
+        self.durable = self.end_position.max(witnessed);
         let mut rest = segments.as_slice();
         while let Some((segment, behind)) = rest.split_first() {
             rest = behind;
@@ -207,7 +210,7 @@ impl Outlook {
                 None => !torn_first || segment.number <= covered + 1,
             };
             if !follows {
-                refuse_damage(segment, FIRST_UNIT, behind, self.reach(), durable).map_err(|damage| {
+                refuse_damage(segment, FIRST_UNIT, behind, self.reach(), self.durable).map_err(|damage| {
                     let at = headless.iter().position(|(number, ..)| number + 1 == segment.number);
                     at.map_or(damage, |at| Arc::clone(&headless[at].2))
                 })?;
@@ -218,7 +221,7 @@ impl Outlook {
                 break;
             }
             let Some(base_offset) = base_offset(segment)? else {
-                refuse_damage(segment, FIRST_UNIT, behind, segment.shape.position(FIRST_UNIT), durable)?;
+                refuse_damage(segment, FIRST_UNIT, behind, segment.shape.position(FIRST_UNIT), self.durable)?;
                 self.drop_all(segment, behind);
                 break;
             };
@@ -237,7 +240,7 @@ impl Outlook {
                 Some(scan) => (scan.end, scan.durable),
                 None => self.scan(segment, base_offset, is_covered).map(|scan| (scan.end, scan.durable))?,
             };
-            durable = durable.max(marked).max(segment.seal.map_or(0, |seal| seal.durable));
+            self.durable = self.durable.max(marked).max(segment.seal.map_or(0, |seal| seal.durable));
             let whole = match segment.seal {
                 Some(seal) => end.units as u64 >= seal.end_units && end.records == seal.records,
                 None => end.units == segment.shape.capacity,
@@ -245,7 +248,7 @@ impl Outlook {
             self.keep(segment, base_offset, end);
             before = Some(segment.number);
             if !whole {
-                refuse_damage(segment, end.units, behind, segment.shape.position(end.units), durable)?;
+                refuse_damage(segment, end.units, behind, segment.shape.position(end.units), self.durable)?;
                 self.cut = segment.seal.map(|_| (segment.number, end.units));
                 self.drop_from(segment, end.units as u64 * 8, "no whole frame follows");
                 for segment in behind {
@@ -257,13 +260,13 @@ impl Outlook {
         let durable_end = self.kept.last().map_or(covered, |kept| kept.segment.number);
         let reached = self.reach();
         for (number, path, refused) in headless.drain(..).rev() {
-            if number <= durable_end || durable > reached {
+            if number <= durable_end || self.durable > reached {
                 return Err(refused);
             }
             self.dropped.push(Dropped { path, at: 0, bytes: 0, reason: "a name without a header".to_owned() });
         }
-        if durable > reached {
-            let end = self.end_position;
+        if self.durable > reached {
+            let (end, durable) = (self.end_position, self.durable);
             let reason = format!("the segments end at position {end}, and all up to position {durable} was durable");
             return Err(corrupt(&files.directory, 0, reason));
         }

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["transactions"],
     &["outcome"],
     &["log", "read_only", "audit"],
-    &["appender", "reader", "stats", "durable", "salvage", "decision"],
+    &["appender", "reader", "stats", "durable", "salvage", "decision", "inspect"],
     &["group"],
     &["session", "by_id"],
 ];

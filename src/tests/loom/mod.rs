@@ -21,6 +21,32 @@
 //! Each of these was tried, and seen to be caught. The fence's model is also run across the end of a segment
 //! (`a_fence_holds_across_the_end_of_a_segment`) and by id (`by_id_too`). Two preemptions a run are enough for all of
 //! them, and keep the models to a second.
+//!
+//! No model has I7, no lost wake-up, and I10, nothing acknowledged after a failure: who waits and who commits
+//! (`wake.rs`, `committer.rs`) goes through std's locks and threads, which loom does not see. Their tests are
+//! `tests/waiting.rs`, `tests/durable.rs` (`a_waiter_that_gives_up_leaves_nobody_behind`,
+//! `a_task_is_woken_when_its_record_is_durable`) and `tests/poison.rs`.
+//!
+//! Executions, two or three threads each, in segments of one to three frames (`LOOM_LOG=info .. --nocapture` tells them):
+//!
+//! | model | with 2 preemptions | with 3 |
+//! |---|---|---|
+//! | `claims_are_disjoint` | 248 | 824 |
+//! | `by_id_order_is_log_order` | 27 | 53 |
+//! | `a_reader_sees_whole_frames` | 26 | 38 |
+//! | `the_visible_prefix_stops_at_an_open_frame` | 56 | 106 |
+//! | `rotation_belongs_to_everyone` | 277 | 862 |
+//! | `a_segment_prepared_late_is_whole_when_it_is_found` | 15 | 23 |
+//! | `a_retry_appends_nothing` | 27 | 53 |
+//! | `a_late_appender_leaves_a_full_segment_alone` | 303 | 1,143 |
+//! | `a_claim_given_up_becomes_void` | 7 | 7 |
+//! | `behind_a_fence_no_older_epoch_appends` | 88 | 237 |
+//! | `a_fence_holds_across_the_end_of_a_segment` | 854 | 5,650 |
+//! | `by_id_too` | 164 | 585 |
+//! | `a_reader_sees_a_transaction_once_it_is_committed` | 293 | 502 |
+//! | `a_reader_passes_over_an_aborted_transaction` | 38 | 50 |
+//! | `what_a_reader_may_see_never_shrinks` | 49 | 57 |
+//! | all, one after the other, told as they run | 0.3 s | 1.9 s |
 
 mod chain;
 mod decide;

@@ -3,6 +3,8 @@
 mod bench;
 mod crash;
 mod failure;
+mod inspect;
+mod moment;
 mod producers;
 mod verify;
 
@@ -20,7 +22,9 @@ use clap::{Parser, Subcommand};
         oncelog bench --bytes 20GiB              what the device takes, and what the log takes of it\n  \
         oncelog bench --payload-file app.log     the same with your own records\n  \
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
+        oncelog inspect DIR frames --offset 7    what a log has stored, piece by piece\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n  \
+        oncelog soak --minutes 30                logs that live long, compared all along\n  \
         oncelog verify DIR                       replay a log and compare it with itself\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
 )]
@@ -43,9 +47,13 @@ enum Command {
             oncelog crash kill --seed 4711 --count 50  goes on, or repeats a fault, by its seed"
     )]
     Crash(crash::Command),
+    /// Look at a log's partitions, segments, frames and producers, without changing it.
+    Inspect(inspect::Arguments),
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
+    /// Let two logs live long: append, retry, fence, read, trim, close, kill, reopen; and compare all along.
+    Soak(crash::soak::Arguments),
     /// Replay a log and compare it with its seals, snapshots and tables, without changing it.
     Verify(verify::Arguments),
 }
@@ -56,7 +64,9 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Crash(command) => crash::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Soak(arguments) => crash::soak::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {

@@ -101,6 +101,19 @@ fn what_is_zeroed_cut_or_missing_costs_only_itself() {
     }
 }
 
+/// Found by `tools/fuzz`: the new segment was as short as the cut file, and no log opens with one of that length.
+#[test]
+fn a_last_segment_with_a_damaged_header_that_is_cut_too_is_salvaged() {
+    let log = killed();
+    let (out, salvaged) = salvaged(log.path(), |log| {
+        let path = of_kind(log, "seg").pop().expect("a segment");
+        let bytes = fs::read(&path).expect("readable");
+        fs::write(&path, &bytes[..61_440]).expect("written");
+        flip(&path, 49);
+    });
+    assert!(records(&open(out.path())) == without(log.path(), &lost(&salvaged)), "{salvaged:#}");
+}
+
 #[test]
 fn a_retry_of_what_is_lost_is_not_stored_again_where_a_later_batch_tells_of_it() {
     let log = closed();

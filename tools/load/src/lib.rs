@@ -73,5 +73,6 @@ pub use run::{Outcome, Row, SEGMENT_BYTES, Settings, run};
 pub use several::SeveralFiles;
 pub use spread::Spread;
 pub use sustained::Sustained;
+pub use system_calls::count_system_calls;
 pub use verify::VerifyError;
 pub use workload::{Acknowledge, Idempotence, Pace, Window, Workload, WorkloadError};

@@ -34,6 +34,12 @@ pub(crate) fn per_append(workload: &Workload, site: Site<'_>) -> Option<f64> {
     count().ok().flatten().map(|counted| counted as f64 / calls as f64)
 }
 
+/// The system calls that this thread makes while `work` runs; none where the kernel or the processor cannot count them. By one
+/// thread of a process at a time.
+pub fn count_system_calls<R>(work: impl FnOnce() -> R) -> (Option<u64>, R) {
+    dispatch::count(work)
+}
+
 struct Counted {
     calls: u64,
     acknowledge: Acknowledge,

@@ -11,6 +11,7 @@ mod full;
 mod kill;
 mod plan;
 mod power;
+pub(crate) mod soak;
 mod trace;
 mod writers;
 

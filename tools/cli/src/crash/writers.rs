@@ -99,7 +99,7 @@ impl Hand {
     }
 
     /// Begins to fill a record in place and gives up: a void frame.
-    fn give_up(&mut self, partition: &Partition, number: u64) -> Result<(), AppendError> {
+    pub(super) fn give_up(&mut self, partition: &Partition, number: u64) -> Result<(), AppendError> {
         let fill = |_: u64, bytes: &mut [u8]| -> Result<(), ()> {
             bytes.fill(b'?');
             Err(())

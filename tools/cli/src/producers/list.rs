@@ -1,13 +1,12 @@
 //! `oncelog producers list DIR`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use clap::Args;
 use oncelog::{Mode, ProducerInfo};
 use serde::Serialize;
 
 use super::{Place, open};
 use crate::failure::Failure;
+use crate::moment::moment;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,11 +57,6 @@ impl From<ProducerInfo> for Listed {
             partitions: partitions.map(|(partition, last_sequence)| Sequences { partition, last_sequence }).collect(),
         }
     }
-}
-
-fn moment(unix_ms: u64) -> String {
-    let moment = UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)).unwrap_or_else(SystemTime::now);
-    humantime::format_rfc3339_seconds(moment).to_string()
 }
 
 #[allow(clippy::print_stdout, reason = "the list is what was asked for")]

@@ -12,6 +12,7 @@ use clap::Args;
 use oncelog::{Audit, OpenError, Salvage, Verdict};
 
 use self::bar::Bar;
+pub(crate) use self::tell::{shortened, wrapped};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\

@@ -154,7 +154,7 @@ pub(super) fn audit(
 }
 
 /// A name in at most that many columns.
-pub(super) fn shortened(name: &str, columns: usize) -> String {
+pub(crate) fn shortened(name: &str, columns: usize) -> String {
     if name.chars().count() <= columns {
         return name.to_owned();
     }
@@ -175,7 +175,7 @@ fn paragraph(directory: &Path, finding: &Finding) -> String {
 }
 
 /// A place, and below it what is there, in lines.
-pub(super) fn wrapped(place: String, what: &str) -> String {
+pub(crate) fn wrapped(place: String, what: &str) -> String {
     let mut text = place;
     let mut column = COLUMNS;
     for word in what.split_whitespace() {
