@@ -2,6 +2,7 @@
 
 mod bench;
 mod crash;
+mod delivery;
 mod failure;
 mod producers;
 mod verify;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
         oncelog bench --bytes 20GiB              what the device takes, and what the log takes of it\n  \
         oncelog bench --payload-file app.log     the same with your own records\n  \
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
+        oncelog delivery                         what is lost and doubled when things fail\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n  \
         oncelog verify DIR                       replay a log and compare it with itself\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
@@ -43,6 +45,8 @@ enum Command {
             oncelog crash kill --seed 4711 --count 50  goes on, or repeats a fault, by its seed"
     )]
     Crash(crash::Command),
+    /// Show what each delivery loses and doubles when things fail, against what must come of the faults.
+    Delivery(delivery::Arguments),
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Crash(command) => crash::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Delivery(arguments) => delivery::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments),
     };
