@@ -8,7 +8,7 @@ use oncelog::{
     Answer, Log,
     delivery::{
         Acknowledge, Broker, Call, Consumer, ConsumerOptions, Delivery, DeliveryError, Link, LinkError, LocalLink,
-        Outcome, Patience, Producer, ProducerOptions, Reply, Request, ThreadLink,
+        Outcome, Patience, Pipeline, PipelineOptions, Producer, ProducerOptions, Reply, Request, ThreadLink,
     },
 };
 use std::{collections::VecDeque, time::Duration};
@@ -372,4 +372,78 @@ fn a_consumer_commits_before_or_after_or_leaves_it_to_whoever_keeps_the_results(
     fourth.seek(9);
     assert_eq!(polled(&mut fourth), [9]);
     assert_eq!(fourth.commit(), Err(DeliveryError::CommitsWithResults));
+}
+
+fn fill(log: &Log, count: u64) {
+    let mut appender = log.partition("orders").expect("a partition").appender().expect("a handle");
+    for payload in numbers(count) {
+        appender.append(&payload).expect("room");
+    }
+}
+
+fn pipeline<L: Link>(link: L) -> Pipeline<L> {
+    let patience = options().patience;
+    let options = PipelineOptions { patience, records: 4, ..PipelineOptions::default() };
+    Pipeline::open(link, "invoicing", "invoicing", "orders", "invoices", &options).expect("open")
+}
+
+fn payloads<L: Link>(pipeline: &mut Pipeline<L>) -> Vec<std::sync::Arc<[u8]>> {
+    pipeline.poll().expect("messages").into_iter().map(|message| message.payload).collect()
+}
+
+/// What a consumer sees of the outputs.
+fn invoices(broker: &Broker) -> Vec<Vec<u8>> {
+    let link = LocalLink::new(broker.clone());
+    let options = ConsumerOptions::default();
+    let mut consumer = Consumer::open(link, "invoices", "post", Delivery::ExactlyOnce, &options).expect("joined");
+    consumer.seek(0);
+    consumer.poll().expect("messages").into_iter().map(|message| message.payload.to_vec()).collect()
+}
+
+#[test]
+fn outputs_are_seen_with_their_commit_and_not_before() {
+    let directory = directory();
+    let log = open(directory.path(), &small());
+    fill(&log, 10);
+    let broker = Broker::new(&log);
+    // A pipeline whose commits never arrive: it gives up, and its outputs stay in the log.
+    let link = Bent::new(&log, |replies, broker, request| {
+        if !matches!(request.call, Call::CommitTransaction { .. }) {
+            replies.extend(broker.handle(&request).map(Ok));
+        }
+    });
+    let mut stuck = pipeline(link);
+    let outputs = payloads(&mut stuck);
+    assert!(matches!(stuck.commit(&outputs), Err(DeliveryError::GaveUp { .. })));
+    assert_eq!(log.partition("invoices").expect("a partition").end_offset(), 4);
+    assert_eq!(invoices(&broker), Vec::<Vec<u8>>::new(), "the transaction is open");
+
+    // Its successor begins where it began, and what it left open never was.
+    let mut successor = pipeline(LocalLink::new(broker.clone()));
+    assert_eq!(invoices(&broker), Vec::<Vec<u8>>::new(), "the transaction is aborted");
+    while successor.committed() < 10 {
+        let outputs = payloads(&mut successor);
+        assert_eq!(payloads(&mut successor), outputs, "without a commit the same messages come again");
+        successor.commit(&outputs).expect("committed");
+    }
+    assert_eq!(invoices(&broker), numbers(10));
+    assert!(matches!(stuck.commit(&outputs), Err(DeliveryError::Fenced { .. })), "it was replaced");
+    assert_eq!(invoices(&broker), numbers(10));
+}
+
+#[test]
+fn an_output_that_cannot_be_stored_commits_nothing() {
+    let directory = directory();
+    let log = open(directory.path(), &small());
+    fill(&log, 4);
+    let broker = Broker::new(&log);
+    let mut pipeline = pipeline(LocalLink::new(broker.clone()));
+    let outputs = payloads(&mut pipeline);
+    let too_large = [&b"0"[..], &[0; 1 << 20]];
+    assert!(matches!(pipeline.commit(&too_large), Err(DeliveryError::Refused { .. })));
+    assert_eq!((invoices(&broker), pipeline.committed()), (vec![], 0));
+    assert_eq!(log.open_transactions().len(), 0);
+    // The same messages with other outputs.
+    pipeline.commit(&outputs).expect("committed");
+    assert_eq!((invoices(&broker), pipeline.committed()), (numbers(4), 4));
 }

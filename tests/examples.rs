@@ -21,8 +21,10 @@ fn each_delivery_has_an_example_that_shows_what_it_loses_and_doubles() {
 }
 
 #[test]
-fn sessions_producers_by_id_and_tails_do_what_they_say() {
+fn sessions_producers_by_id_tails_and_transactions_do_what_they_say() {
     assert!(run("session").starts_with("1000 payments stored once"));
     assert!(run("producers_by_id").starts_with("600 records stored"));
     assert!(run("tail").starts_with("the last one was"));
+    assert!(run("pipeline").starts_with("100 orders, 100 invoices"));
+    assert!(run("outside_store").starts_with("60 payments add up"));
 }
