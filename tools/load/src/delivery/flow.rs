@@ -19,6 +19,9 @@ const NAME: &str = "invoicing";
 /// Longer than any cell takes: what ends transactions here are faults.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Pipelines that may be killed before they commit anything, besides one a message.
+const LIVES_BESIDES: u64 = 100;
+
 /// What the pipelines of a cell have gone through.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flowed {
@@ -48,7 +51,11 @@ pub(super) fn fill(world: &Rc<RefCell<World>>, messages: &mut Messages) -> Resul
 pub(super) fn flow(world: &Rc<RefCell<World>>, count: u64) -> Result<Flowed, LoadError> {
     let mut flowed = Flowed::default();
     let mut held_up = None;
-    loop {
+    for life in 0.. {
+        // One that commits anything gets further: more lives than messages go round in a circle.
+        if life > count + LIVES_BESIDES {
+            return Err(LoadError::Answer(format!("{life} pipelines, one after the other, and none came to the end")));
+        }
         let link = FaultyLink::new(world);
         let client = link.client;
         match one_life(world, link, count, &mut held_up, &mut flowed) {
