@@ -56,6 +56,8 @@ pub enum LoadError {
     Durable(DurableError),
     /// An append was answered with something that the workload cannot have caused.
     Answer(String),
+    /// Clients and broker did what none of a cell's faults can cause.
+    Experiment(String),
     /// A read failed.
     Fetch(FetchError),
     /// A client of a broker has stopped.
@@ -99,6 +101,7 @@ impl fmt::Display for LoadError {
             Self::Append(error) => write!(f, "an append failed: {error}"),
             Self::Durable(error) => write!(f, "a record did not become durable: {error}"),
             Self::Answer(answer) => write!(f, "an append was answered with {answer}, which this workload cannot cause"),
+            Self::Experiment(what) => write!(f, "no fault of this cell can cause it: {what}"),
             Self::Fetch(error) => write!(f, "a read failed: {error}"),
             Self::Delivery(error) => write!(f, "a client has stopped: {error}"),
             Self::Close(error) => write!(f, "the log cannot be closed: {error}"),
@@ -123,7 +126,12 @@ impl std::error::Error for LoadError {
             Self::Delivery(error) => Some(error),
             Self::Close(error) => Some(error),
             Self::Verify(error) => Some(error),
-            Self::NotEmpty(_) | Self::Room { .. } | Self::Segment { .. } | Self::Answer(_) | Self::Panicked => None,
+            Self::NotEmpty(_)
+            | Self::Room { .. }
+            | Self::Segment { .. }
+            | Self::Answer(_)
+            | Self::Experiment(_)
+            | Self::Panicked => None,
         }
     }
 }

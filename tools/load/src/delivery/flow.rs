@@ -54,7 +54,9 @@ pub(super) fn flow(world: &Rc<RefCell<World>>, count: u64) -> Result<Flowed, Loa
     for life in 0.. {
         // One that commits anything gets further: more lives than messages go round in a circle.
         if life > count + LIVES_BESIDES {
-            return Err(LoadError::Answer(format!("{life} pipelines, one after the other, and none came to the end")));
+            return Err(LoadError::Experiment(format!(
+                "{life} pipelines, one after the other, have not come to the end"
+            )));
         }
         let link = FaultyLink::new(world);
         let client = link.client;
@@ -116,7 +118,7 @@ pub(super) fn outputs(world: &Rc<RefCell<World>>, messages: &mut Messages) -> Re
     while let Some(record) = reader.next()? {
         let message = message_of(record.payload())
             .filter(|message| *message < messages.count && transformed(messages.payload(*message)) == record.payload());
-        let wrong = || LoadError::Answer(format!("an output at offset {} that nobody made", record.offset()));
+        let wrong = || LoadError::Experiment(format!("an output at offset {} that nobody made", record.offset()));
         seen.push(message.ok_or_else(wrong)?);
     }
     Ok((seen, partition.end_offset()))

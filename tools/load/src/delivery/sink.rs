@@ -76,7 +76,7 @@ impl Sink<'_> {
             let mut processed = Vec::with_capacity(polled.len());
             for Message { offset, payload } in polled {
                 let message = message_of(&payload).filter(|message| check(messages, *message, &payload));
-                let wrong = || LoadError::Answer(format!("bytes at offset {offset} that nobody sent"));
+                let wrong = || LoadError::Experiment(format!("bytes at offset {offset} that nobody sent"));
                 processed.push(message.ok_or_else(wrong)?);
             }
             if self.delivery != Delivery::ExactlyOnce {

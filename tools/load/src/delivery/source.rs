@@ -131,7 +131,7 @@ impl Source<'_> {
         let mut younger = self.open(begins)?;
         if self.delivery == Delivery::ExactlyOnce && younger.producer.next_message() != begins {
             let told = younger.producer.next_message();
-            return Err(LoadError::Answer(format!("{told} as the next message, and {begins} is it")));
+            return Err(LoadError::Experiment(format!("{told} as the next message, and {begins} is it")));
         }
         let ends = (held + 1).min(messages.count);
         for message in begins..ends {
@@ -142,7 +142,9 @@ impl Source<'_> {
         match more.and_then(|()| elder.producer.flush()) {
             Ok(()) if self.delivery != Delivery::ExactlyOnce => {}
             Err(DeliveryError::Fenced { .. }) if self.delivery == Delivery::ExactlyOnce => produced.fenced += 1,
-            Ok(()) => return Err(LoadError::Answer("an acknowledgement to a producer that was replaced".to_owned())),
+            Ok(()) => {
+                return Err(LoadError::Experiment("an acknowledgement to a producer that was replaced".to_owned()));
+            }
             Err(error) => return Err(error.into()),
         }
         produced.sent_again += elder.producer.sent_again();
