@@ -28,6 +28,8 @@ mod decide;
 #[cfg(not(loom))]
 mod decision;
 #[cfg(not(loom))]
+pub mod delivery;
+#[cfg(not(loom))]
 mod directory;
 #[cfg(not(loom))]
 mod durable;

@@ -26,6 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["appender", "reader", "stats", "durable", "salvage", "decision", "inspect"],
     &["group"],
     &["session", "by_id"],
+    &["delivery"],
 ];
 
 /// Files that may hold `unsafe`, and how often where it is seldom. All else that touches memory goes through `raw`.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod crash;
+mod delivery;
 mod failure;
 mod inspect;
 mod moment;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
         oncelog bench --payload-file app.log     the same with your own records\n  \
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
         oncelog inspect DIR frames --offset 7    what a log has stored, piece by piece\n  \
+        oncelog delivery                         what is lost and doubled when things fail\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n  \
         oncelog soak --minutes 30                logs that live long, compared all along\n  \
         oncelog verify DIR                       replay a log and compare it with itself\n\n\
@@ -49,6 +51,8 @@ enum Command {
     Crash(crash::Command),
     /// Look at a log's partitions, segments, frames and producers, without changing it.
     Inspect(inspect::Arguments),
+    /// Show what each delivery loses and doubles when things fail, against what must come of the faults.
+    Delivery(delivery::Arguments),
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Crash(command) => crash::run(command).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Delivery(arguments) => delivery::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
         Command::Soak(arguments) => crash::soak::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments),

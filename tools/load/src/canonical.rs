@@ -13,6 +13,9 @@ pub const RATE_PER_SECOND: f64 = 200_000.0;
 /// Durable appends a second of an open loop on one thread.
 pub const DURABLE_RATE_PER_SECOND: f64 = 2_000.0;
 
+/// The share of acknowledgements that a bad link loses.
+pub const LOST_ACKNOWLEDGEMENTS: f64 = 0.01;
+
 /// How long the canonical run takes over a figure.
 pub const REPEATS: Repeats = Repeats { least: 5, seconds: 1.5, most: 15 };
 /// And a quick one.
@@ -99,7 +102,15 @@ pub fn rows() -> Vec<Row> {
     rows.extend(durable_rows());
     rows.push(Row::Fetch(small.clone()));
     rows.push(Row::Recover(with(&small, ById, 1_024)));
+    rows.extend(delivery_rows());
     rows
+}
+
+/// What each delivery costs, while nothing fails and while acknowledgements are lost. A message's number takes 8 bytes.
+#[must_use]
+pub fn delivery_rows() -> Vec<Row> {
+    let messages = plain(&Arc::new(Payloads::fixed(92)));
+    vec![Row::Delivery(messages.clone(), 0.0), Row::Delivery(messages, LOST_ACKNOWLEDGEMENTS)]
 }
 
 /// Records on the device: one thread and sixteen against the device's own writes, with and without idempotence; a
@@ -145,7 +156,7 @@ mod tests {
             }
         }
         // A scan is a figure for each kind of check.
-        assert!((36..=44).contains(&rows().len()));
+        assert!((36..=46).contains(&rows().len()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use oncelog::delivery::DeliveryError;
 use oncelog::{AppendError, CloseError, DurableError, FetchError, OpenError, PartitionError, RegisterError};
 
 use crate::payload::PayloadError;
@@ -55,8 +56,12 @@ pub enum LoadError {
     Durable(DurableError),
     /// An append was answered with something that the workload cannot have caused.
     Answer(String),
+    /// Clients and broker did what none of a cell's faults can cause.
+    Experiment(String),
     /// A read failed.
     Fetch(FetchError),
+    /// A client of a broker has stopped.
+    Delivery(DeliveryError),
     /// The log could not be closed.
     Close(CloseError),
     /// What was read is not what was appended.
@@ -96,7 +101,9 @@ impl fmt::Display for LoadError {
             Self::Append(error) => write!(f, "an append failed: {error}"),
             Self::Durable(error) => write!(f, "a record did not become durable: {error}"),
             Self::Answer(answer) => write!(f, "an append was answered with {answer}, which this workload cannot cause"),
+            Self::Experiment(what) => write!(f, "no fault of this cell can cause it: {what}"),
             Self::Fetch(error) => write!(f, "a read failed: {error}"),
+            Self::Delivery(error) => write!(f, "a client has stopped: {error}"),
             Self::Close(error) => write!(f, "the log cannot be closed: {error}"),
             Self::Verify(error) => write!(f, "what was read is not what was appended: {error}"),
             Self::Panicked => f.write_str("a thread of the run panicked"),
@@ -116,9 +123,15 @@ impl std::error::Error for LoadError {
             Self::Append(error) => Some(error),
             Self::Durable(error) => Some(error),
             Self::Fetch(error) => Some(error),
+            Self::Delivery(error) => Some(error),
             Self::Close(error) => Some(error),
             Self::Verify(error) => Some(error),
-            Self::NotEmpty(_) | Self::Room { .. } | Self::Segment { .. } | Self::Answer(_) | Self::Panicked => None,
+            Self::NotEmpty(_)
+            | Self::Room { .. }
+            | Self::Segment { .. }
+            | Self::Answer(_)
+            | Self::Experiment(_)
+            | Self::Panicked => None,
         }
     }
 }
@@ -135,5 +148,6 @@ macro_rules! from {
 
 from! {
     WorkloadError => Workload, PayloadError => Payload, OpenError => Open, PartitionError => Partition,
-    RegisterError => Register, AppendError => Append, DurableError => Durable, FetchError => Fetch, CloseError => Close, VerifyError => Verify
+    RegisterError => Register, AppendError => Append, DurableError => Durable, FetchError => Fetch, CloseError => Close,
+    DeliveryError => Delivery, VerifyError => Verify
 }

@@ -13,6 +13,7 @@
 //!   durable <- floor          each append waited for, beside a raw write of the same blocks
 //!   pipelined, sustained      as fast as the device takes it
 //!   reopen                    a large log whose process was killed, cold
+//!   delivery                   clients under faults, and what each delivery costs
 //!   limit <- bare              what no append can avoid, on bare segments
 //!   verify                     a reader checks everything that was appended
 //!   recorder, spread           histograms; medians and ratios of pairs
@@ -24,6 +25,7 @@ mod bare;
 mod beside;
 pub mod canonical;
 mod closed;
+pub mod delivery;
 mod device;
 mod durable;
 mod endless;

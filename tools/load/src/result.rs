@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::delivery::{Column, Fault};
 use crate::spread::Spread;
 use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
 
@@ -106,6 +107,8 @@ pub enum Kind {
     Fetch,
     /// Reopening.
     Recover,
+    /// Messages from a producer over a link to a broker.
+    Delivery,
 }
 
 /// Where the segments of a figure came from.
@@ -223,6 +226,12 @@ figure! {
     rate_per_second: f64,
     /// How often a scan checks checksums.
     verify: &'static str,
+    /// How messages are delivered.
+    delivery: Column,
+    /// What goes wrong on the link.
+    fault: Fault,
+    /// How often, as a share of requests.
+    rate: f64,
 
     /// How often it was repeated.
     repeats: usize,
@@ -230,6 +239,14 @@ figure! {
     ns_per_append: Spread,
     /// The same, by record.
     ns_per_record: Spread,
+    /// What one message takes of the one thread that its producer, link and broker share.
+    ns_per_message: Spread,
+    /// Messages a second.
+    messages_per_second: Spread,
+    /// The pairs' ratios of the throughput to at least once.
+    ratio_to_at_least_once: Spread,
+    /// The pairs' ratios of the p99 to at least once.
+    p99_ratio_to_at_least_once: Spread,
     /// Appends of all threads.
     appends_per_second: Spread,
     /// Payload bytes of all threads.

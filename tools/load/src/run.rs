@@ -7,6 +7,7 @@ use oncelog::Log;
 use tempfile::TempDir;
 
 use crate::closed::{self, Repeats, Site};
+use crate::delivery::cost;
 use crate::error::LoadError;
 use crate::open::{self, OpenResult};
 use crate::progress::Progress;
@@ -50,6 +51,8 @@ pub enum Row {
     Fetch(Workload),
     /// Reopening what the workload has appended.
     Recover(Workload),
+    /// The workload's payloads as messages of each delivery, over a link that loses this share of acknowledgements.
+    Delivery(Workload, f64),
 }
 
 impl Row {
@@ -63,7 +66,8 @@ impl Row {
             | Self::Sustained(workload, _)
             | Self::Reopen(workload, _)
             | Self::Fetch(workload)
-            | Self::Recover(workload) => workload,
+            | Self::Recover(workload)
+            | Self::Delivery(workload, _) => workload,
         }
     }
 
@@ -78,13 +82,16 @@ impl Row {
             Self::Reopen(..) => "reopen",
             Self::Fetch(_) => "fetch",
             Self::Recover(_) => "recover",
+            Self::Delivery(workload, lost) => {
+                return format!("delivery-{}-ack-lost-{lost}", workload.payloads.mean_bytes());
+            }
         };
         format!("{kind}-{}", self.workload().label())
     }
 
     fn extent(&self, segment_bytes: u64) -> Extent {
         let segments = match self {
-            Self::Append(_) | Self::Sustained(..) | Self::Reopen(..) => ROTATIONS_MIN + 1,
+            Self::Append(_) | Self::Sustained(..) | Self::Reopen(..) | Self::Delivery(..) => ROTATIONS_MIN + 1,
             Self::Pipelined(_) => SEGMENTS_PIPELINED,
             Self::Endless(_) => SEGMENTS_ENDLESS,
             Self::Fetch(_) => SEGMENTS_FETCH,
@@ -111,6 +118,7 @@ impl Row {
             Self::Reopen(_, reopen) => reopen.bytes + (1 << 30),
             Self::Fetch(_) => extent.bytes(workload.partitions),
             Self::Recover(_) => 2 * extent.bytes(workload.partitions),
+            Self::Delivery(..) => cost::bytes(workload),
         }
     }
 }
@@ -240,6 +248,7 @@ fn measure(
         }
         Row::Reopen(workload, reopen) => vec![reopen::measure(workload, *reopen, site)?],
         Row::Fetch(workload) => fetch::measure(workload, extent, repeats, site)?,
+        Row::Delivery(workload, lost) => cost::measure(workload, *lost, repeats, site)?,
         Row::Recover(workload) => vec![recover::measure(workload, extent, repeats, site)?],
     }))
 }

@@ -1,5 +1,6 @@
 //! A run as tables for a terminal: at most 100 columns, a unit on every number.
 
+mod delivery;
 mod durable;
 
 use std::fmt::Write as _;
@@ -44,6 +45,7 @@ pub fn render(result: &RunResult) -> String {
         figures(Kind::Recover, None).into_iter().partition::<Vec<_>, _>(|figure| figure.log_bytes.is_some());
     recover(&mut text, &warm);
     durable::reopened(&mut text, &cold);
+    delivery::cost(&mut text, &figures(Kind::Delivery, None));
     footer(&mut text, result);
     text
 }
@@ -318,7 +320,7 @@ impl<const N: usize> Table<N> {
         for (column, cell) in cells.enumerate() {
             let width = widths[column];
             let _ = match self.header[column] {
-                "idempotence" | "what" | "verified" | "window" => write!(line, "{cell:<width$}{gap}"),
+                "idempotence" | "what" | "verified" | "window" | "delivery" => write!(line, "{cell:<width$}{gap}"),
                 _ => write!(line, "{cell:>width$}{gap}"),
             };
         }
@@ -395,6 +397,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::delivery::Column;
     use crate::payload::Payloads;
     use crate::result::{
         DeviceFacts, Flushes, HostFacts, RunFacts, SCHEMA_VERSION, Second, SegmentsFrom, SustainedSecond,
@@ -451,6 +454,12 @@ mod tests {
         figure.seconds_max = Some(1.234);
         figure.sync_seconds = Some(12.34);
         figure.verify = Some("always");
+        figure.delivery = Some(Column::AtLeastOnce);
+        figure.rate = Some(0.015);
+        figure.ns_per_message = spread(123_456.0);
+        figure.messages_per_second = spread(123.4e6);
+        figure.ratio_to_at_least_once = spread(12.34);
+        figure.p99_ratio_to_at_least_once = spread(12.34);
         let second = Second::Sustained(SustainedSecond {
             second: 12_345.0,
             bytes: 12_345_678_901,
@@ -505,6 +514,7 @@ mod tests {
                 of(Kind::Fetch, None),
                 of(Kind::Recover, None),
                 Figure { log_bytes: Some(123 << 30), ..of(Kind::Recover, None) },
+                of(Kind::Delivery, None),
             ],
         }
     }
@@ -523,6 +533,7 @@ mod tests {
             "Reopening a large log",
             "schedule",
             "two bare threads",
+            "acks lost",
             "Scan from memory",
             "since snapshot",
             "(!)",

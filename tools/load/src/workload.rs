@@ -61,6 +61,8 @@ macro_rules! axis {
     };
 }
 
+pub(crate) use axis;
+
 axis! {
     /// How a retry is kept from appending twice.
     Idempotence, "idempotence":
@@ -264,6 +266,20 @@ pub enum WorkloadError {
         /// Threads asked for.
         threads: usize,
     },
+    /// A cell without messages, or with more than fit into memory.
+    Messages {
+        /// What was asked for.
+        value: u64,
+        /// The most there can be.
+        limit: u64,
+    },
+    /// A share of requests that no fault can strike.
+    FaultRate {
+        /// What was asked for.
+        value: f64,
+        /// The most there can be.
+        limit: f64,
+    },
 }
 
 impl fmt::Display for WorkloadError {
@@ -275,6 +291,10 @@ impl fmt::Display for WorkloadError {
                 write!(f, "the share of duplicates is {share}: it must be at least 0 and below 1")
             }
             Self::Rate(rate) => write!(f, "the rate is {rate} a second: it must be above 0 and at most {RATE_MAX:.0}"),
+            Self::Messages { value, limit } => write!(f, "messages is {value}: it must be from 1 to {limit}"),
+            Self::FaultRate { value, limit } => {
+                write!(f, "the rate of faults is {value}: it must be above 0 and at most {limit}")
+            }
             Self::DuplicatesWithoutIdempotence(share) => {
                 write!(f, "a share of duplicates of {share} needs idempotence: off recognises no duplicate")
             }
@@ -291,7 +311,7 @@ impl fmt::Display for WorkloadError {
 impl std::error::Error for WorkloadError {}
 
 /// A value from outside, quoted so that an empty one can be seen.
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
