@@ -4,6 +4,8 @@ mod bench;
 mod crash;
 mod failure;
 mod producers;
+mod report;
+mod results;
 mod verify;
 
 use std::process::ExitCode;
@@ -21,6 +23,7 @@ use clap::{Parser, Subcommand};
         oncelog bench --payload-file app.log     the same with your own records\n  \
         oncelog crash all                        crash logs on purpose, for two minutes\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n  \
+        oncelog report DIR                       charts of a run, as one page that a browser opens\n  \
         oncelog verify DIR                       replay a log and compare it with itself\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
 )]
@@ -46,6 +49,10 @@ enum Command {
     /// List the producers of a log, or close the ones that are gone.
     #[command(subcommand)]
     Producers(producers::Command),
+    /// Draw runs as one page without a server, and as SVG files.
+    Report(report::Arguments),
+    /// Write the README and the history of a folder of runs anew.
+    Results(results::Arguments),
     /// Replay a log and compare it with its seals, snapshots and tables, without changing it.
     Verify(verify::Arguments),
 }
@@ -57,6 +64,8 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Crash(command) => crash::run(command).map(|()| ExitCode::SUCCESS),
         Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Results(arguments) => results::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {
