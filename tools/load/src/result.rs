@@ -24,8 +24,16 @@ pub struct RunResult {
     pub host: HostFacts,
     /// The device under the data directory.
     pub device: DeviceFacts,
+    /// What the load generator itself costs there.
+    pub generator: GeneratorFacts,
     /// What was measured.
     pub figures: Vec<Figure>,
+    /// It ended before all of its rows were measured.
+    #[serde(skip_serializing_if = "is_false")]
+    pub interrupted: bool,
+    /// What is to be known of the whole run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What was run, when, and from which source.
@@ -53,6 +61,8 @@ pub struct RunFacts {
 pub struct HostFacts {
     pub cpu: String,
     pub cores: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads_per_core: Option<u64>,
     pub memory_bytes: u64,
     pub kernel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +79,17 @@ pub struct HostFacts {
     pub mount_options: String,
 }
 
+/// The load generator without a log: how late it sends, and what recording an event takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GeneratorFacts {
+    /// Events a second of its empty schedule.
+    pub rate_per_second: f64,
+    /// Sending minus schedule.
+    pub send_delay_ns: Percentiles,
+    /// Nanoseconds that one event takes to record.
+    pub record_ns: f64,
+}
+
 /// The device that the data directory lies on.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "the names say it, and measuring lists them")]
@@ -80,4 +101,9 @@ pub struct DeviceFacts {
     pub flush_ns: Option<Flushes>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequential_write_bytes_per_second: Option<f64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -44,6 +44,9 @@ pub fn render(result: &RunResult) -> String {
     for (conditions, figures) in groups(figures(Kind::Append, Some("open"))) {
         append::open(&mut text, &conditions, &figures);
     }
+    for (conditions, figures) in groups(figures(Kind::Sweep, Some("open"))) {
+        append::sweep(&mut text, &conditions, &figures);
+    }
     scan::fetch(&mut text, &figures(Kind::Fetch, None));
     let (cold, warm) =
         figures(Kind::Recover, None).into_iter().partition::<Vec<_>, _>(|figure| figure.log_bytes.is_some());
@@ -61,7 +64,16 @@ fn groups(figures: Vec<&Figure>) -> Vec<(String, Vec<&Figure>)> {
         let window = figure.window.map_or("", Window::word);
         let partitions = figure.partitions.unwrap_or(1);
         let plural = if partitions == 1 { "" } else { "s" };
-        let conditions = format!("{level}, {window} window, {partitions} partition{plural}");
+        let mut conditions = format!("{level}, {window} window, {partitions} partition{plural}");
+        if let Some(mix) = &figure.payload_mix {
+            conditions += &format!(",\nsizes {mix}");
+        }
+        if let Some(skew) = figure.skew {
+            conditions += &format!(", skew {skew}");
+        }
+        if let Some(readers) = figure.readers {
+            conditions += &format!(", {readers} reader{} each", if readers == 1 { "" } else { "s" });
+        }
         match groups.iter_mut().find(|(other, _)| *other == conditions) {
             Some((_, group)) => group.push(figure),
             None => groups.push((conditions, vec![figure])),
@@ -71,7 +83,7 @@ fn groups(figures: Vec<&Figure>) -> Vec<(String, Vec<&Figure>)> {
 }
 
 fn footer(text: &mut String, result: &RunResult) {
-    let (run, host, device) = (&result.run, &result.host, &result.device);
+    let (run, host, device, generator) = (&result.run, &result.host, &result.device, &result.generator);
     let commit = run.commit.as_deref().map_or("no commit", |commit| commit.get(..12).unwrap_or(commit));
     let dirty = if run.dirty == Some(true) { ", changed since" } else { "" };
     let lines = [
@@ -91,14 +103,24 @@ fn footer(text: &mut String, result: &RunResult) {
             number(host.clock_ns),
             number(host.memory_copy_bytes_per_second / 1e9)
         ),
+        format!(
+            "load generator at {:.0}/s: send delay p50 {} ns; recording {} ns an event",
+            generator.rate_per_second,
+            generator.send_delay_ns.p50,
+            number(generator.record_ns)
+        ),
     ];
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(text, "{}", line.chars().take(WIDTH_MAX).collect::<String>());
     }
-    if matches!(host.file_system.as_str(), "tmpfs" | "ramfs") {
-        let _ = writeln!(text, "the file system is memory: nothing here says anything about a disk");
+    let unverified = result.figures.iter().filter(|figure| !figure.verified).count();
+    if unverified > 0 {
+        let _ = writeln!(text, "NOT VERIFIED: {unverified} figures, whose notes say what a reader found");
     }
-    if run.profile != "release" {
-        let _ = writeln!(text, "this is a {} build: its figures mean nothing", run.profile);
+    if result.interrupted {
+        let _ = writeln!(text, "interrupted: the rows that were to follow are missing");
+    }
+    for note in &result.notes {
+        let _ = writeln!(text, "{note}");
     }
 }

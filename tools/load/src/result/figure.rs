@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::times::{Flushes, Percentiles, Second};
 use crate::spread::Spread;
+use crate::sys::Usage;
 use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
 
 /// What a figure measures.
@@ -12,6 +13,8 @@ use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
 pub enum Kind {
     /// Appends into segments made ready before.
     Append,
+    /// Appends on a schedule that rises until it is not kept.
+    Sweep,
     /// Appends without end: the preparer is the limit.
     Endless,
     /// Appends of which only the last is waited for.
@@ -70,6 +73,8 @@ figure! {
     payload_bytes: usize,
     /// The file whose lines were appended.
     payload_file: String,
+    /// The sizes that were appended, and their shares.
+    payload_mix: String,
     /// Records of an append.
     batch: usize,
     /// Threads that append.
@@ -78,6 +83,10 @@ figure! {
     producers: usize,
     /// Partitions of all threads.
     partitions: usize,
+    /// Readers that follow each partition.
+    readers: usize,
+    /// The exponent by which some producers and partitions are taken more often than others.
+    skew: f64,
     /// The share of appends that are retries, 0 to 1.
     duplicates: f64,
     /// What an append waits for.
@@ -113,12 +122,16 @@ figure! {
     stored_bytes_per_record: f64,
     /// Completion minus schedule.
     latency_ns: Percentiles,
+    /// From the time on the schedule to a reader's having it.
+    end_to_end_ns: Percentiles,
     /// Completion minus sending.
     service_ns: Percentiles,
     /// Sending minus schedule.
     send_delay_ns: Percentiles,
     /// The latency of the empty operation on the same schedule.
     baseline_ns: Percentiles,
+    /// The repeats' ratios of the median latency to the empty operation's.
+    ratio_to_baseline: Spread,
     /// The same while a thread beside it writes and flushes as much, as often, to another file.
     baseline_io_ns: Percentiles,
     /// The latency of the same appends while nothing is written and flushed.
@@ -147,6 +160,8 @@ figure! {
     system_calls_per_append: f64,
     /// Page faults of the producers' threads.
     minor_faults_per_thousand: f64,
+    /// How often they left the processor.
+    context_switches_per_thousand: f64,
     /// Flushes and durable writes of one repeat.
     syncs: u64,
     /// Appends that one of them covers, in the mean.
@@ -175,11 +190,22 @@ figure! {
     sync_seconds: f64,
     /// The target rate was not reached.
     saturated: bool,
+    /// Of a sweep: the highest rate that was reached with a median of at most twice that of the lowest.
+    knee: bool,
+    /// The names of the histogram files begin with this.
+    histograms: String,
     /// Second by second.
     per_second: Vec<Second>,
 }
 
 impl Figure {
+    /// What the producers' threads caused in so many appends.
+    pub(crate) fn caused(&mut self, usage: Usage, appends: u64) {
+        let (minor_faults, context_switches) = usage.per_thousand(appends);
+        self.minor_faults_per_thousand = Some(minor_faults);
+        self.context_switches_per_thousand = Some(context_switches);
+    }
+
     /// A figure of appends, with the keys of its workload.
     #[must_use]
     pub fn of(workload: &Workload) -> Self {
@@ -191,6 +217,9 @@ impl Figure {
         figure.threads = Some(workload.threads);
         figure.producers = (workload.idempotence != Idempotence::Off).then_some(workload.producers);
         figure.partitions = Some(workload.partitions);
+        figure.payload_mix = workload.payloads.mix().map(str::to_owned);
+        figure.readers = (workload.readers > 0).then_some(workload.readers);
+        figure.skew = (workload.skew > 0.0).then_some(workload.skew);
         figure.duplicates = Some(workload.duplicates);
         figure.acknowledge = Some(workload.acknowledge);
         figure.window = Some(workload.window);
@@ -249,7 +278,7 @@ mod tests {
         let value = serde_json::to_value(figure).expect("json");
         assert_eq!(value["workload"], "fetch");
         assert_eq!(value["segments_from"], "on-demand");
-        assert_eq!(keys(&value["ns_per_append"]), ["max", "median", "min"]);
+        assert_eq!(keys(&value["ns_per_append"]), ["lower_quarter", "max", "median", "min", "upper_quarter"]);
         assert_eq!(keys(&value["latency_ns"]), ["max", "p50", "p90", "p99", "p999"]);
     }
 }

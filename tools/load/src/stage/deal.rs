@@ -33,7 +33,9 @@ pub(super) fn kinds(
         .map(|thread| {
             let own: Vec<ProducerId> = ids.iter().skip(thread).step_by(threads).copied().collect();
             let dealt: Vec<u32> = dealt(thread, threads, partitions.len());
-            let turns = |ids: &[ProducerId]| Turns::shuffled(ids, &dealt, workload.batch, seed ^ (thread as u64) << 32);
+            let turns = |ids: &[ProducerId]| {
+                Turns::shuffled(ids, &dealt, workload.skew, workload.batch, seed ^ (thread as u64) << 32)
+            };
             Ok(match workload.idempotence {
                 Idempotence::Off if dealt.len() == 1 => Kind::Plain(place(&partitions[dealt[0] as usize])?),
                 Idempotence::Off => Kind::PlainAmong { places: places()?, turns: turns(&own[..1]), at: 0 },

@@ -3,6 +3,7 @@
 use oncelog::format::{FRAME_ALIGN, FRAME_HEADER_BYTES, PRODUCER_BYTES, SEGMENT_HEADER_BYTES};
 
 use crate::lane::Lane;
+use crate::turns::TURNS_EACH;
 use crate::workload::{Idempotence, Workload};
 
 /// A figure runs over more rotations than this.
@@ -37,7 +38,8 @@ impl Extent {
         let per_segment = ((segment_bytes - SEGMENT_HEADER_BYTES as u64) as f64 / frame_bytes).floor().max(1.0);
         let appends = per_segment * segments as f64;
         let calls = appends / (1.0 - workload.duplicates).max(1.0 / CALLS_MAX);
-        let round = workload.producers.max(workload.threads) * workload.partitions;
+        let often = if workload.skew > 0.0 { TURNS_EACH + 1 } else { 1 };
+        let round = workload.producers.max(workload.threads) * workload.partitions * often;
         Self {
             segment_bytes,
             segments,

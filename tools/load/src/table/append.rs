@@ -105,6 +105,7 @@ pub(super) fn open(text: &mut String, conditions: &str, figures: &[&Figure]) {
             ("latency", figure.latency_ns),
             ("service", figure.service_ns),
             ("send delay", figure.send_delay_ns),
+            ("to a reader", figure.end_to_end_ns),
             ("at rest", figure.at_rest_ns),
             ("noise", figure.baseline_ns),
             ("noise, I/O", figure.baseline_io_ns),
@@ -121,7 +122,55 @@ pub(super) fn open(text: &mut String, conditions: &str, figures: &[&Figure]) {
             "Append, open loop: {conditions}.\n\
              In us, from the time on the schedule to completion. Noise is the empty operation on the same\n\
              schedule; noise, I/O the same beside as many writes and flushes of another file; at rest the\n\
-             latency while the committer does nothing. (!) saturated: under 99 % of the schedule was reached."
+             latency while the committer does nothing; to a reader the time until one that follows has it.\n\
+             (!) saturated: under 99 % of the schedule was reached."
+        ),
+    );
+}
+
+pub(super) fn sweep(text: &mut String, conditions: &str, figures: &[&Figure]) {
+    let mut table = Table::new([
+        "payload",
+        "batch",
+        "thr",
+        "idempotence",
+        "schedule",
+        "reached",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        "what",
+    ]);
+    for figure in figures {
+        let what = match (figure.knee, figure.saturated) {
+            (Some(true), _) => "the knee",
+            (_, Some(true)) => "saturated",
+            _ => "",
+        };
+        let per_second = |rate: f64| format!("{} k/s", number(rate / 1e3));
+        let times = figure.latency_ns.map(times);
+        let [p50, p90, p99, _, _, max] = times.unwrap_or_default();
+        table.row([
+            payload(figure),
+            or_dash(figure.batch),
+            or_dash(figure.threads),
+            idempotence(figure),
+            figure.rate_per_second.map_or(String::new(), per_second),
+            figure.appends_per_second.map_or(String::new(), |rate| per_second(rate.median)),
+            p50,
+            p90,
+            p99,
+            max,
+            what.to_owned(),
+        ]);
+    }
+    table.write(
+        text,
+        &format!(
+            "Append, rising rates: {conditions}.\n\
+             In us, from the time on the schedule to completion. The knee is the highest rate that was reached\n\
+             with a median of at most twice that of the lowest; saturated: under 99 % of the schedule."
         ),
     );
 }

@@ -4,11 +4,13 @@ use super::columns::{Table, idempotence, median, number, or_dash, payload, scale
 use crate::result::Figure;
 
 pub(super) fn fetch(text: &mut String, figures: &[&Figure]) {
-    let mut table = Table::new(["payload", "batch", "idempotence", "verified", "record", "min..max", "payload rate"]);
+    let mut table =
+        Table::new(["payload", "batch", "thr", "idempotence", "verified", "record", "min..max", "payload rate"]);
     for figure in figures {
         table.row([
             payload(figure),
             or_dash(figure.batch),
+            or_dash(figure.threads),
             idempotence(figure),
             figure.verify.unwrap_or_default().to_owned(),
             time(figure.ns_per_record),
@@ -16,7 +18,7 @@ pub(super) fn fetch(text: &mut String, figures: &[&Figure]) {
             median(figure.bytes_per_second.map(|rate| scaled(rate, 1e-6)), "MB/s"),
         ]);
     }
-    table.write(text, "Scan from memory, one thread.");
+    table.write(text, "Scan from memory: each thread reads all of it.");
 }
 
 pub(super) fn recover(text: &mut String, figures: &[&Figure]) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{WIDTH_MAX, render};
 use crate::payload::Payloads;
 use crate::result::{
-    DeviceFacts, Figure, Flushes, HostFacts, Kind, Percentiles, RunFacts, RunResult, SCHEMA_VERSION, Second,
-    SegmentsFrom, SustainedSecond,
+    DeviceFacts, Figure, Flushes, GeneratorFacts, HostFacts, Kind, Percentiles, RunFacts, RunResult, SCHEMA_VERSION,
+    Second, SegmentsFrom, SustainedSecond,
 };
 use crate::spread::Spread;
 use crate::workload::{Acknowledge, Idempotence, Pace, Workload};
@@ -14,14 +14,15 @@ use crate::workload::{Acknowledge, Idempotence, Pace, Workload};
 /// Figures wider than any real one.
 fn wide() -> RunResult {
     let spread = |median: f64| Spread::of([median * 0.9, median, median * 1.2]);
-    let percentiles = Some(Percentiles {
+    let whole = Percentiles {
         p50: 65,
         p90: 1_100,
         p99: 20_000,
         p999: 12_345_000,
         p9999: Some(12_345_000),
         max: 59_123_456_789,
-    });
+    };
+    let percentiles = Some(whole);
     let workload = Workload {
         idempotence: Idempotence::Session,
         producers: 1_048_576,
@@ -44,6 +45,7 @@ fn wide() -> RunResult {
     figure.latency_ns = percentiles;
     figure.service_ns = percentiles;
     figure.send_delay_ns = percentiles;
+    figure.end_to_end_ns = percentiles;
     figure.baseline_ns = percentiles;
     figure.saturated = Some(true);
     figure.bytes = Some(1 << 30);
@@ -88,6 +90,7 @@ fn wide() -> RunResult {
         host: HostFacts {
             cpu: "A Processor With A Rather Long Name @ 2.30GHz".to_owned(),
             cores: 192,
+            threads_per_core: Some(2),
             memory_bytes: 1 << 40,
             kernel: "Linux 6.18.44-with-a-long-local-version".to_owned(),
             hypervisor: None,
@@ -105,9 +108,13 @@ fn wide() -> RunResult {
             flush_ns: Some(Flushes { p50: 101_000, p99: 150_000, samples: 1_000 }),
             sequential_write_bytes_per_second: None,
         },
+        generator: GeneratorFacts { rate_per_second: 1e6, send_delay_ns: whole, record_ns: 12.3 },
+        interrupted: true,
+        notes: vec!["the file system is memory".to_owned()],
         figures: vec![
             of(Kind::Append, Some("closed")),
             of(Kind::Append, Some("open")),
+            Figure { knee: Some(true), ..of(Kind::Sweep, Some("open")) },
             of(Kind::Endless, Some("closed")),
             Figure { acknowledge: Some(Acknowledge::Durable), ..of(Kind::Append, Some("closed")) },
             of(Kind::Pipelined, Some("closed")),
@@ -136,6 +143,11 @@ fn no_line_is_wider_than_the_terminal() {
         "Scan from memory",
         "since snapshot",
         "(!)",
+        "to a reader",
+        "the knee",
+        "NOT VERIFIED: 10 figures",
+        "interrupted",
+        "the file system is memory",
         "~1.00",
     ] {
         assert!(text.contains(expected), "no {expected} in\n{text}");
