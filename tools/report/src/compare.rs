@@ -59,7 +59,7 @@ impl Compared {
 pub struct Comparison {
     /// The worse first, then the better, then the rest.
     pub figures: Vec<Compared>,
-    /// Figures without one to compare with.
+    /// Figures without one to compare with, or without anything that both runs tell of them.
     pub alone: usize,
 }
 
@@ -81,7 +81,10 @@ pub fn compare(before: &Run, after: &Run) -> Comparison {
             comparison.alone += 1;
             continue;
         };
-        comparison.figures.extend(compare_figures(older, figure));
+        match compare_figures(older, figure) {
+            Some(compared) => comparison.figures.push(compared),
+            None => comparison.alone += 1,
+        }
     }
     let has = |run: &Run, figure: &Figure| run.figures.iter().any(|other| other.key() == figure.key());
     comparison.alone += before.figures.iter().filter(|figure| !has(after, figure)).count();
@@ -98,6 +101,10 @@ const YARDSTICKS: &[Yardstick] = &[
     (|figure| figure.ratio_to_floor, "× floor", true),
     (|figure| figure.ratio_to_device, "× device", false),
     (|figure| figure.ratio_to_baseline, "p50 × noise", true),
+];
+
+/// And where there is none of these: values by themselves. Not of a schedule, whose rate is what was asked for.
+const ABSOLUTE: &[Yardstick] = &[
     (|figure| figure.ns_per_record, "ns a record", true),
     (|figure| figure.ns_per_append, "ns an append", true),
     (seconds, "seconds", true),
@@ -112,7 +119,8 @@ fn seconds(figure: &Figure) -> Option<Spread> {
 
 fn compare_figures(before: &Figure, after: &Figure) -> Option<Compared> {
     let both = |(value, yardstick, less): &Yardstick| Some((value(before)?, value(after)?, *yardstick, *less));
-    let (old, new, yardstick, less_is_better) = YARDSTICKS.iter().find_map(both)?;
+    let absolute = if after.pace.as_deref() == Some("open") { &[] } else { ABSOLUTE };
+    let (old, new, yardstick, less_is_better) = YARDSTICKS.iter().chain(absolute).find_map(both)?;
     let verdict = match (before.mark().or(after.mark()), differ(old, new)) {
         (Some(_), _) => Verdict::Invalid,
         (None, false) => Verdict::NoDifference,
@@ -122,13 +130,16 @@ fn compare_figures(before: &Figure, after: &Figure) -> Option<Compared> {
     Some(Compared { name: after.name(), yardstick, before: old, after: new, verdict })
 }
 
-/// Whether two runs tell different values: the middle halves of their repeats lie apart, and the medians by more than
-/// the wider of the two.
+/// Whether two runs tell different values: the middle halves of their repeats lie apart, the medians by more than the
+/// wider of the two, and neither run has a repeat that reaches the other's median. Runs of one commit on a machine with
+/// neighbours differ by more than the first of these alone.
 fn differ(one: Spread, other: Spread) -> bool {
     let ((one_from, one_to), (other_from, other_to)) = (one.middle(), other.middle());
     let apart = one_to < other_from || other_to < one_from;
     let width = (one_to - one_from).max(other_to - other_from);
-    apart && (one.median - other.median).abs() > width
+    let reaches = |range: Spread, value: f64| range.min <= value && value <= range.max;
+    let reached = reaches(one, other.median) || reaches(other, one.median);
+    apart && !reached && (one.median - other.median).abs() > width
 }
 
 #[cfg(test)]
@@ -153,8 +164,24 @@ mod tests {
         assert_eq!(verdict(costs(spread(1.0, 1.1, 1.2)), costs(spread(1.1, 1.25, 1.3))), Verdict::NoDifference);
         // The middle halves lie apart, but no further than each of them is wide.
         assert_eq!(verdict(costs(spread(1.0, 1.15, 1.2)), costs(spread(1.21, 1.25, 1.4))), Verdict::NoDifference);
+        // One repeat of the slower run was as fast as the other run.
+        let disturbed = Spread { min: 1.05, ..spread(1.4, 1.5, 1.6).expect("a spread") };
+        assert_eq!(verdict(costs(spread(1.0, 1.1, 1.2)), costs(Some(disturbed))), Verdict::NoDifference);
         assert_eq!(verdict(costs(spread(1.0, 1.1, 1.2)), costs(spread(1.4, 1.5, 1.6))), Verdict::Worse);
         assert_eq!(verdict(costs(spread(1.4, 1.5, 1.6)), costs(spread(1.0, 1.1, 1.2))), Verdict::Better);
+    }
+
+    #[test]
+    fn the_rate_of_a_schedule_is_not_compared() {
+        let open = Figure {
+            pace: Some("open".to_owned()),
+            bytes_per_second: spread(1.0, 1.0, 1.0),
+            verified: true,
+            ..Figure::default()
+        };
+        assert_eq!(compare_figures(&open, &open), None);
+        let beside_noise = Figure { ratio_to_baseline: spread(1.4, 1.5, 1.6), ..open };
+        assert_eq!(compare_figures(&beside_noise, &beside_noise).map(|found| found.yardstick), Some("p50 × noise"));
     }
 
     #[test]

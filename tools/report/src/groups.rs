@@ -94,7 +94,7 @@ pub(crate) fn throughputs(runs: &[Recorded]) -> Vec<Chart> {
 }
 
 fn is_latency(figure: &Figure) -> bool {
-    figure.workload == "append" && figure.pace.as_deref() == Some("open") && figure.knee.is_none()
+    figure.workload == "append" && figure.pace.as_deref() == Some("open")
 }
 
 /// The schedules of each run that belong into one picture: same payload, conditions and rate.
@@ -143,7 +143,7 @@ pub(crate) fn times(runs: &[Recorded]) -> Vec<Chart> {
 /// Latency against the rate, for each run and set of conditions.
 pub(crate) fn sweeps(runs: &[Recorded]) -> Vec<Chart> {
     let mut groups: Named<Measured<'_>> = Named::new();
-    for measured in figures(runs, |figure| figure.knee.is_some()) {
+    for measured in figures(runs, |figure| figure.workload == "sweep") {
         let conditions = conditions(&Figure { rate_per_second: None, ..measured.figure.clone() });
         groups.add(format!("{} {conditions}", measured.run), measured);
     }

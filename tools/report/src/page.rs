@@ -167,8 +167,8 @@ fn device(recorded: &Recorded) -> String {
 fn changes(runs: &[Recorded]) -> Markup {
     let Some((first, others)) = runs.split_first() else { return html! {} };
     html! {
-        p { "A difference is one where the middle halves of the repeats lie apart, and the medians by more than either \
-             is wide. Ratios to what was measured in the same repeats are compared where there are any." }
+        p { "A difference is one where the middle halves of the repeats lie apart, the medians by more than either is \
+             wide, and no repeat of one run reaches the median of the other. Ratios to what was measured in the same repeats are compared where there are any." }
         @for (number, other) in others.iter().enumerate() {
             (changes_of(&letter(number + 1), &compare(&first.run, &other.run)))
         }
@@ -184,7 +184,7 @@ fn changes_of(name: &str, comparison: &Comparison) -> Markup {
     html! {
         h3 { "From A to " (name) ": " (count(Verdict::Better)) " better, " (count(Verdict::Worse)) " worse, "
              (count(Verdict::NoDifference)) " without a difference found" }
-        @if comparison.alone > 0 { p { (comparison.alone) " figures are only in one of the two." } }
+        @if comparison.alone > 0 { p { (comparison.alone) " figures are only in one of the two, or have nothing that both tell." } }
         @if !comparison.figures.is_empty() {
             div class="scroll" { table {
                 thead { tr { th { "figure" } th { "compared" } th { "A" } th { (name) } th { "change" } th { "" } } }

@@ -47,7 +47,7 @@ fn on_schedule(idempotence: &str, rate: f64, p50: f64) -> Value {
     json!({
         "workload": "append", "idempotence": idempotence, "payload_bytes": 100, "batch": 1, "threads": 1, "partitions": 1,
         "duplicates": 0.0, "acknowledge": "written", "window": "mapped", "loop": "open", "rate_per_second": rate,
-        "latency_ns": percentiles(p50), "service_ns": percentiles(p50 * 0.9), "baseline_ns": percentiles(p50 * 0.6),
+        "latency_ns": percentiles(p50), "service_ns": percentiles(p50 * 0.9), "baseline_ns": percentiles(p50 * 0.6), "ratio_to_baseline": spread(1.6, 0.1),
         "per_second": (0..15).map(second).collect::<Vec<_>>(), "saturated": false, "verified": true
     })
 }
@@ -78,6 +78,7 @@ fn sweep(idempotence: &str) -> Vec<Value> {
     let rates = [2e5, 1e6, 4e6, 8e6, 1.2e7, 1.6e7];
     let at = |(number, rate): (usize, &f64)| {
         let mut figure = on_schedule(idempotence, *rate, 90.0 * (1 << (2 * number.saturating_sub(2))) as f64);
+        figure["workload"] = json!("sweep");
         figure["knee"] = json!(number == 3);
         figure["saturated"] = json!(number == 5);
         figure
