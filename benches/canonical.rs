@@ -73,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         dir: None,
         scratch: scratch.clone(),
         seed: 1,
-        command: env::args().collect::<Vec<_>>().join(" "),
+        command: oncelog_load::command_line(),
     };
     let outcome = oncelog_load::run(&rows, &settings, &mut Progress::shown())?;
     let target = scratch.parent().unwrap_or(&scratch);

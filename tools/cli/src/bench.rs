@@ -1,16 +1,24 @@
 //! `oncelog bench`: every axis of a workload is a flag, and a list of values measures each of them.
 
+mod against;
 mod filled;
+mod mix;
+mod record;
 mod rows;
 mod size;
 
 use std::env;
-use std::fs::OpenOptions;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use oncelog_load::{Acknowledge, Idempotence, Outcome, Progress, Repeats, Settings, Window, canonical, files, table};
+use oncelog_load::{Acknowledge, Idempotence, Progress, Repeats, RunResult, Settings, Window, canonical, table};
+use oncelog_report::Recorded;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
+use self::record::Keeper;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -35,6 +43,18 @@ Examples:
         many more bytes than stay, second by second, beside the device's own stream
   oncelog bench --reopen-bytes 10GiB
         how long a large log takes to open after a kill, from a cold cache
+  oncelog bench --sweep --idempotence off,by-id
+        latency at rising rates, to the knee and to where the log no longer keeps up
+  oncelog bench --readers 1 --rate 100000
+        the time from the schedule until a reader that follows has the record
+  oncelog bench --payload-mix 64:70,1024:29,16384:1 --idempotence by-id --producers 1024 --skew 1
+        many small records and a few large ones, from producers some of which are busier than others
+  oncelog bench --record
+        the canonical workload, kept under results/ with its report
+  oncelog bench --full --record
+        every axis against every other, in twenty minutes
+  oncelog bench --against results/2026-11-23_intel-xeon-2_b4cec1d
+        what became better or worse since then
 
 What is measured:
   Closed loops give cost and throughput: whole blocks are timed, over at least 16 segments that stand
@@ -59,6 +79,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "payload_bytes")]
     payload_file: Option<PathBuf>,
 
+    /// Records of several sizes instead, each with its share: 64:70,1024:29,16384:1.
+    #[arg(long, value_name = "SIZE:SHARE,..", conflicts_with_all = ["payload_bytes", "payload_file"], value_parser = mix::parse)]
+    payload_mix: Option<mix::Mix>,
+
     /// Records of one append.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     batch: Vec<usize>,
@@ -75,6 +99,15 @@ pub(crate) struct Arguments {
     /// Partitions, dealt out to the threads.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     partitions: Vec<usize>,
+
+    /// How much more often some producers and partitions are taken than others: 0 for all alike, 1 for Zipf's law.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    skew: Vec<f64>,
+
+    /// Readers that follow each partition while an open loop appends: the time from the schedule to a reader's having it.
+    /// Each thread has a partition of its own.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    readers: Vec<usize>,
 
     /// The share of appends that are a retry of the one before, from 0 to below 1.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
@@ -96,6 +129,14 @@ pub(crate) struct Arguments {
     /// Appends a second of an open loop, of all threads together.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     rate: Vec<f64>,
+
+    /// An open loop faster and faster until the log no longer keeps up, from --rate on: where latency leaves the floor.
+    #[arg(long)]
+    sweep: bool,
+
+    /// Read what was appended instead, with each kind of check, from memory; --readers of them at once.
+    #[arg(long, conflicts_with_all = ["rate", "pace", "sweep", "pipelined"])]
+    scan: bool,
 
     /// Durable appends of which only the last is waited for: how many bytes a second become durable.
     #[arg(long, conflicts_with_all = ["rate", "pace"])]
@@ -121,6 +162,10 @@ pub(crate) struct Arguments {
     #[arg(long, hide = true, value_name = "DIR", requires = "reopen_bytes")]
     fill: Option<PathBuf>,
 
+    /// Every axis against every other, instead of the canonical workload.
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+
     /// Payloads of 100 B and 1 KiB with off, session and by-id, unless other flags say otherwise; fewer repeats.
     #[arg(long)]
     quick: bool,
@@ -145,9 +190,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Write run.json, and for open loops .hlog and .hgrm, into this directory.
+    /// Write run.json, and the histograms as .hlog and .hgrm, into this directory, row by row.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Keep the run in a folder of its own among the results, with environment and report, and renew their README and
+    /// history.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "results")]
+    record: Option<PathBuf>,
+
+    /// Say of each figure whether it is better or worse than in the run of this folder, or no difference was found.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
 
     /// Decides the order of producers and which appends are retries.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -160,36 +214,59 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let rows = rows::rows(arguments)?;
     let settings = settings(arguments)?;
-    // Before minutes of measuring, not after them.
-    if let Some(path) = &arguments.json {
-        let open = OpenOptions::new().append(true).create(true).open(path);
-        open.map_err(Failure::failed(format!("writing {}", path.display())))?;
+    let before = arguments.against.as_deref().map(Recorded::read).transpose()?;
+    let mut keeper = Keeper::new(arguments.out.as_deref(), arguments.json.as_deref(), arguments.record.as_deref())?;
+    let stop = stopped_by_signals().map_err(Failure::failed("listening for signals"))?;
+    let watch = &mut |outcome: &oncelog_load::Outcome| {
+        keeper.keep(outcome)?;
+        Ok(if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    let outcome = oncelog_load::run_watched(&rows, &settings, &mut Progress::shown(), watch)?;
+    let recorded = keeper.finish()?;
+    print(&outcome.result, arguments.dir.as_deref(), recorded.as_deref());
+    if let Some(before) = &before {
+        say(&against::told(before, &outcome.result)?);
     }
-    if let Some(dir) = &arguments.out {
-        std::fs::create_dir_all(dir).map_err(Failure::failed(format!("creating {}", dir.display())))?;
+    verdict(&outcome.result, rows.len())
+}
+
+/// The first signal ends the run behind its row, the second at once.
+fn stopped_by_signals() -> std::io::Result<Arc<AtomicBool>> {
+    const STATUS_OF_INTERRUPTED: i32 = 130;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the signal that sets the flag finds it unset.
+        signal_hook::flag::register_conditional_shutdown(signal, STATUS_OF_INTERRUPTED, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let outcome = oncelog_load::run(&rows, &settings, &mut Progress::shown())?;
-    write(arguments, &outcome)?;
-    print(&outcome, arguments.dir.as_deref());
+    Ok(stop)
+}
+
+/// A run that is not whole, or not verified, is kept and printed, and is no success.
+fn verdict(result: &RunResult, rows: usize) -> Result<(), Failure> {
+    let unverified = result.figures.iter().filter(|figure| !figure.verified).count();
+    if result.interrupted {
+        return Err(Failure::Failed(format!("interrupted: not all of {rows} rows were measured")));
+    }
+    if unverified > 0 {
+        return Err(Failure::Failed(format!("{unverified} figures are not verified: their notes say why")));
+    }
     Ok(())
 }
 
-fn write(arguments: &Arguments, outcome: &Outcome) -> Result<(), Failure> {
-    if let Some(path) = &arguments.json {
-        files::write_json(path, &outcome.result).map_err(Failure::failed(format!("writing {}", path.display())))?;
-    }
-    if let Some(dir) = &arguments.out {
-        files::write_all(dir, outcome).map_err(Failure::failed(format!("writing to {}", dir.display())))?;
-    }
-    Ok(())
-}
-
-#[allow(clippy::print_stdout, reason = "the table is what was asked for")]
-fn print(outcome: &Outcome, dir: Option<&Path>) {
-    print!("{}", table::render(&outcome.result));
+fn print(result: &RunResult, dir: Option<&Path>, recorded: Option<&Path>) {
+    say(&table::render(result));
     if let Some(dir) = dir {
-        println!("the last repeats are a log in {}", dir.display());
+        say(&format!("the last repeats are a log in {}\n", dir.display()));
     }
+    if let Some(dir) = recorded {
+        say(&format!("recorded in {}\n", dir.display()));
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the tables are what was asked for")]
+fn say(text: &str) {
+    print!("{text}");
 }
 
 fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
@@ -215,6 +292,6 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
         dir: arguments.dir.clone(),
         scratch: env::temp_dir(),
         seed: arguments.seed,
-        command: env::args().collect::<Vec<_>>().join(" "),
+        command: oncelog_load::command_line(),
     })
 }

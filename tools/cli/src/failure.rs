@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use oncelog_load::LoadError;
+use oncelog_report::ReportError;
 
 /// Why a subcommand gave up.
 #[derive(Debug)]
@@ -32,6 +33,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Usage(text) | Self::Failed(text)) = self;
         f.write_str(text)
+    }
+}
+
+impl From<ReportError> for Failure {
+    fn from(error: ReportError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReportError::NoRun(_) | ReportError::Schema { .. } => Self::Usage(text),
+            _ => Self::Failed(text),
+        }
     }
 }
 

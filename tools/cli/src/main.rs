@@ -7,6 +7,8 @@ mod failure;
 mod inspect;
 mod moment;
 mod producers;
+mod report;
+mod results;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ use clap::{Parser, Subcommand};
         oncelog delivery                         what is lost and doubled when things fail\n  \
         oncelog producers list DIR               who appended to a log, idle ones first\n  \
         oncelog soak --minutes 30                logs that live long, compared all along\n  \
+        oncelog report DIR                       charts of a run, as one page that a browser opens\n  \
         oncelog verify DIR                       replay a log and compare it with itself\n\n\
         Exit status: 0 done, 1 failed, 2 asked for something impossible."
 )]
@@ -58,6 +61,10 @@ enum Command {
     Producers(producers::Command),
     /// Let two logs live long: append, retry, fence, read, trim, close, kill, reopen; and compare all along.
     Soak(crash::soak::Arguments),
+    /// Draw runs as one page without a server, and as SVG files.
+    Report(report::Arguments),
+    /// Write the README and the history of a folder of runs anew.
+    Results(results::Arguments),
     /// Replay a log and compare it with its seals, snapshots and tables, without changing it.
     Verify(verify::Arguments),
 }
@@ -72,6 +79,8 @@ fn main() -> ExitCode {
         Command::Delivery(arguments) => delivery::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Producers(command) => producers::run(command).map(|()| ExitCode::SUCCESS),
         Command::Soak(arguments) => crash::soak::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Results(arguments) => results::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {

@@ -51,6 +51,7 @@ fn a_quick_run_holds_its_figures_with_every_field() {
     check_fields(&result, &["schema_version", "run.id", "run.started", "run.ended", "run.crate_version", "run.rustc"]);
     check_fields(&result, &["run.target_features", "run.profile", "run.command", "run.seed"]);
     check_fields(&result, &["host.cpu", "host.cores", "host.memory_bytes", "host.kernel", "host.clock_source"]);
+    check_fields(&result, &["generator.send_delay_ns.p50", "generator.record_ns"]);
     check_fields(&result, &["host.load_before", "host.file_system", "host.mount_options", "device.name"]);
 
     let figures = result["figures"].as_array().expect("figures");
@@ -73,13 +74,24 @@ fn a_quick_run_holds_its_figures_with_every_field() {
             figure,
             &["rate_per_second", "latency_ns.p999", "service_ns.p50", "send_delay_ns.p99", "baseline_ns.max"],
         );
-        check_fields(figure, &["saturated", "per_second", "appends_per_second.median", "verified"]);
+        check_fields(
+            figure,
+            &[
+                "saturated",
+                "per_second",
+                "appends_per_second.median",
+                "verified",
+                "ratio_to_baseline.median",
+                "histograms",
+            ],
+        );
     }
     let files: Vec<String> = fs::read_dir(&out)
         .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
         .collect();
-    assert_eq!(files.iter().filter(|name| name.ends_with(".hlog")).count(), 3, "{files:?}");
+    // Latency second by second, and of each schedule service time, send delay and noise as a whole.
+    assert_eq!(files.iter().filter(|name| name.ends_with(".hlog")).count(), 12, "{files:?}");
     assert_eq!(files.iter().filter(|name| name.ends_with(".hgrm")).count(), 12, "{files:?}");
 
     let keys: Vec<String> = figures.iter().map(keys).collect();
@@ -98,7 +110,7 @@ fn check_closed(figure: &Value, idempotence: &str) {
         check_fields(&figure[spread], &["median", "min", "max"]);
     }
     check_fields(figure, &["ratio_to_limit.median", "stored_bytes_per_record", "segment_bytes", "segments_from"]);
-    check_fields(figure, &["minor_faults_per_thousand", "peak_memory_bytes"]);
+    check_fields(figure, &["minor_faults_per_thousand", "context_switches_per_thousand", "peak_memory_bytes"]);
     assert!(figure["rotations"].as_u64().is_some_and(|rotations| rotations >= 16), "{figure}");
     assert!(figure["repeats"].as_u64().is_some_and(|repeats| repeats >= 5), "{figure}");
     assert_eq!(figure["verified"], true);

@@ -1,10 +1,11 @@
 //! The canonical workload: the rows that `cargo bench` measures without being asked, and the few of `--quick`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::closed::Repeats;
 use crate::payload::Payloads;
-use crate::run::Row;
+use crate::row::Row;
 use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
 
 /// Appends a second of the open loops: well below saturation, so that percentiles mean something.
@@ -15,6 +16,8 @@ pub const DURABLE_RATE_PER_SECOND: f64 = 2_000.0;
 
 /// The share of acknowledgements that a bad link loses.
 pub const LOST_ACKNOWLEDGEMENTS: f64 = 0.01;
+/// Durable appends a second that a sweep begins with.
+pub const DURABLE_SWEEP_PER_SECOND: f64 = 500.0;
 
 /// How long the canonical run takes over a figure.
 pub const REPEATS: Repeats = Repeats { least: 5, seconds: 1.5, most: 15 };
@@ -140,18 +143,65 @@ pub fn durable_rows() -> Vec<Row> {
     ]
 }
 
+/// Every axis against every other, as far as they mean something together: the canonical rows and the rest.
+#[must_use]
+pub fn full_rows() -> Vec<Row> {
+    let mut all = rows();
+    for payloads in [100, 1024, 4096].map(|bytes| Arc::new(Payloads::fixed(bytes))) {
+        for batch in [1, 10, 100] {
+            for threads in [1, 2, 4] {
+                let workload = Workload { batch, threads, ..plain(&payloads) };
+                for idempotence in [Idempotence::Off, Idempotence::Session, Idempotence::ById] {
+                    all.push(Row::Append(with(&workload, idempotence, 1)));
+                }
+                if batch == 1 {
+                    all.push(Row::Append(with(&workload, Idempotence::Mutex, 1_024)));
+                }
+            }
+        }
+    }
+    let small = plain(&Arc::new(Payloads::fixed(100)));
+    let open = |workload: Workload, rate_per_second| Workload { pace: Pace::Open { rate_per_second }, ..workload };
+    // Many small records and a few large ones, as most programs have them.
+    let mixed = Payloads::mixed(&[(64, 70.0), (512, 20.0), (4_096, 9.0), (16_384, 1.0)]).map(Arc::new);
+    for idempotence in [Idempotence::Off, Idempotence::Session, Idempotence::ById] {
+        all.extend(mixed.iter().map(|payloads| Row::Append(with(&plain(payloads), idempotence, 1))));
+        all.push(Row::Sweep(open(with(&small, idempotence, 1), RATE_PER_SECOND)));
+        all.push(Row::Append(open(Workload { readers: 1, ..with(&small, idempotence, 1) }, RATE_PER_SECOND)));
+    }
+    let skewed = Workload { partitions: 16, ..small.clone() };
+    for skew in [0.0, 1.0] {
+        all.push(Row::Append(Workload { skew, ..with(&skewed, Idempotence::ById, 1_024) }));
+    }
+    let durable = |bytes, threads| Workload {
+        threads,
+        acknowledge: Acknowledge::Durable,
+        window: Window::Direct,
+        ..plain(&Arc::new(Payloads::fixed(bytes)))
+    };
+    for bytes in [128, 4_096] {
+        for threads in [1, 4, 16] {
+            all.push(Row::Append(durable(bytes, threads)));
+            all.push(Row::Append(with(&durable(bytes, threads), Idempotence::Session, threads)));
+        }
+    }
+    all.push(Row::Sweep(open(durable(128, 1), DURABLE_SWEEP_PER_SECOND)));
+    all.push(Row::Fetch(Workload { readers: 2, ..small }));
+    let mut labels = HashSet::new();
+    all.retain(|row| labels.insert(row.label()));
+    all
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
     fn every_row_can_be_measured_and_none_is_there_twice() {
-        for rows in [rows(), quick_rows()] {
+        for rows in [rows(), quick_rows(), full_rows()] {
             let mut labels = HashSet::new();
             for row in &rows {
-                assert_eq!(row.workload().check(), Ok(()));
+                assert_eq!(row.check(), Ok(()));
                 assert!(labels.insert(row.label()), "{} twice", row.label());
             }
         }

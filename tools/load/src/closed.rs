@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use oncelog::{Log, Partition};
 
 use crate::bare::Bare;
-use crate::durable;
 use crate::error::LoadError;
 use crate::lane::{Append, Outcome, Work};
 use crate::limit;
@@ -18,8 +17,10 @@ use crate::payload::{Feed, xorshift};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage, header_bytes};
+use crate::sys::Usage;
 use crate::system_calls;
 use crate::timed::{Timing, timed};
+use crate::verdict::Verdict;
 use crate::workload::{Acknowledge, Idempotence, Workload};
 
 /// With more producers than this, registering them takes longer than a block: one log serves all repeats.
@@ -65,7 +66,7 @@ struct Blocks {
     limit: Vec<f64>,
     off: Vec<f64>,
     own: Vec<f64>,
-    minor_faults: u64,
+    usage: Usage,
     rotations: u64,
     appends: u64,
 }
@@ -77,9 +78,6 @@ pub(crate) fn measure(
     repeats: Repeats,
     site: Site<'_>,
 ) -> Result<Figure, LoadError> {
-    if workload.acknowledge == Acknowledge::Durable {
-        return durable::measure(workload, extent.segment_bytes, repeats, site);
-    }
     let ring = workload.payloads.ring(workload.batch);
     let off = (workload.idempotence != Idempotence::Off).then(|| workload.without_idempotence());
     let off_extent = off.as_ref().map(|off| Extent::of(off, extent.segment_bytes, extent.segments));
@@ -87,6 +85,7 @@ pub(crate) fn measure(
     // What all repeats append stays, so there are no more of them than must be.
     let repeats = if many_producers { Repeats { most: repeats.least, ..repeats } } else { repeats };
     let mut blocks = Blocks::default();
+    let mut verdict = Verdict::default();
     let outer_scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
     let mut long_lived: Option<Stage<'_>> = None;
     let start = Instant::now();
@@ -127,23 +126,25 @@ pub(crate) fn measure(
                 }
                 _ => {
                     let timing = block(&mut stage, workload, extent, site.seed ^ done as u64)?;
-                    blocks.minor_faults += timing.minor_faults;
+                    blocks.usage += timing.usage;
                     blocks.appends += extent.calls * workload.threads as u64;
                     blocks.own.push(ns_per_append(timing, extent));
                 }
             }
         }
         blocks.rotations = stage.rotations() - rotations_before;
-        stage.verify()?;
+        verdict.take(stage.verify())?;
         if let Some(off_stage) = &mut off_stage {
-            off_stage.verify()?;
+            verdict.take(off_stage.verify())?;
         }
         if many_producers {
             long_lived = Some(stage);
         }
         done += 1;
     }
-    Ok(figure(workload, extent, &blocks, site))
+    let mut figure = figure(workload, extent, &blocks, site);
+    verdict.mark(&mut figure);
+    Ok(figure)
 }
 
 /// Bare segments, and as many threads on them as the workload has.
@@ -211,10 +212,10 @@ fn ns_per_append(timing: Timing, extent: Extent) -> f64 {
 }
 
 /// The appends of one lane, back to back.
-struct Block<const DUPLICATES: bool> {
-    calls: u64,
-    visible: bool,
-    again: Again,
+pub(crate) struct Block<const DUPLICATES: bool> {
+    pub(crate) calls: u64,
+    pub(crate) visible: bool,
+    pub(crate) again: Again,
 }
 
 impl<const DUPLICATES: bool> Work for Block<DUPLICATES> {
@@ -299,9 +300,8 @@ fn figure(workload: &Workload, extent: Extent, blocks: &Blocks, site: Site<'_>) 
     figure.segment_bytes = Some(extent.segment_bytes);
     figure.rotations = Some(blocks.rotations);
     figure.segments_from = Some(SegmentsFrom::Ahead);
-    figure.minor_faults_per_thousand = Some(blocks.minor_faults as f64 * 1e3 / blocks.appends.max(1) as f64);
+    figure.caused(blocks.usage, blocks.appends);
     figure.system_calls_per_append = system_calls::per_append(workload, site);
-    figure.verified = true;
     figure
 }
 

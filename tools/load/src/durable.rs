@@ -14,12 +14,15 @@ use crate::closed::{Again, Repeats, Site, acknowledge};
 use crate::error::LoadError;
 use crate::floor::Floor;
 use crate::lane::{Append, Outcome, Work};
-use crate::recorder::{add, floor_of, histogram, percentiles};
+use crate::recorder::{Histograms, add, floor_of, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage, frame_bytes};
+use crate::sys::Usage;
 use crate::system_calls;
 use crate::timed::timed;
+use crate::verdict::Verdict;
+use crate::verify::VerifyError;
 use crate::workload::{Acknowledge, Idempotence, Workload};
 
 /// Turns of each of those that are compared, in a repeat.
@@ -48,7 +51,7 @@ pub(crate) fn measure(
     segment_bytes: u64,
     repeats: Repeats,
     site: Site<'_>,
-) -> Result<Figure, LoadError> {
+) -> Result<(Figure, Histograms), LoadError> {
     let ring = workload.payloads.ring(workload.batch);
     let off = (workload.idempotence != Idempotence::Off).then(|| workload.without_idempotence());
     let one = (workload.threads > 1).then(|| Workload { threads: 1, producers: 1, ..workload.clone() });
@@ -83,7 +86,7 @@ pub(crate) fn measure(
         sums.bytes_written = after.bytes - before.bytes;
         sums.appends_per_sync = own.appended() as f64 / sums.syncs.max(1) as f64;
         for side in [Some(&mut own), off.as_mut(), one.as_mut()].into_iter().flatten() {
-            side.verify()?;
+            sums.verdict.take(side.verify())?;
         }
         sums.note(&own, off.as_ref(), one.as_ref(), &floor_times);
     }
@@ -98,7 +101,7 @@ struct Side<'p> {
     /// Of each lane.
     times: Vec<Histogram<u64>>,
     seconds: f64,
-    minor_faults: u64,
+    usage: Usage,
     rotations_before: u64,
 }
 
@@ -121,7 +124,15 @@ impl<'p> Side<'p> {
         stage.wait_until_durable()?;
         let rotations_before = stage.rotations();
         let times = stage.lanes.iter().map(|_| histogram()).collect();
-        Ok(Self { workload: workload.clone(), stage, extent, times, seconds: 0.0, minor_faults: 0, rotations_before })
+        Ok(Self {
+            workload: workload.clone(),
+            stage,
+            extent,
+            times,
+            seconds: 0.0,
+            usage: Usage::default(),
+            rotations_before,
+        })
     }
 
     fn turn(&mut self, seed: u64) -> Result<(), LoadError> {
@@ -134,7 +145,7 @@ impl<'p> Side<'p> {
         })
         .map(|(timing, _)| (timing, ()))?;
         self.seconds += timing.seconds;
-        self.minor_faults += timing.minor_faults;
+        self.usage += timing.usage;
         Ok(())
     }
 
@@ -167,7 +178,7 @@ impl<'p> Side<'p> {
         for partition in &self.stage.partitions {
             let (durable, end) = (partition.durable_offset(), partition.end_offset());
             if self.workload.acknowledge == Acknowledge::Durable && durable != end {
-                return Err(LoadError::Answer(format!("durable up to offset {durable} of {end}")));
+                return Err(VerifyError::NotDurable { durable, end }.into());
             }
         }
         Ok(())
@@ -213,13 +224,14 @@ struct Sums {
     floor_p50: Vec<f64>,
     times: Histogram<u64>,
     floor: Histogram<u64>,
-    minor_faults: u64,
+    usage: Usage,
     appends: u64,
     rotations: u64,
     syncs: u64,
     bytes_written: u64,
     appends_per_sync: f64,
     frame_bytes: f64,
+    verdict: Verdict,
 }
 
 impl Sums {
@@ -233,13 +245,14 @@ impl Sums {
             floor_p50: Vec::new(),
             times: histogram(),
             floor: histogram(),
-            minor_faults: 0,
+            usage: Usage::default(),
             appends: 0,
             rotations: 0,
             syncs: 0,
             bytes_written: 0,
             appends_per_sync: 0.0,
             frame_bytes: 0.0,
+            verdict: Verdict::default(),
         }
     }
 
@@ -253,13 +266,13 @@ impl Sums {
         self.floor_p50.push(floor.value_at_quantile(0.5) as f64);
         add(&mut self.times, &times);
         add(&mut self.floor, floor);
-        self.minor_faults += own.minor_faults;
+        self.usage += own.usage;
         self.appends += own.appended();
         self.rotations = own.stage.rotations() - own.rotations_before;
         self.frame_bytes = own.extent.frame_bytes;
     }
 
-    fn figure(&self, workload: &Workload, segment_bytes: u64, site: Site<'_>) -> Figure {
+    fn figure(self, workload: &Workload, segment_bytes: u64, site: Site<'_>) -> (Figure, Histograms) {
         let record_bytes = workload.payloads.mean_bytes() as f64 * workload.batch as f64;
         let mut figure = Figure::of(workload);
         figure.repeats = Some(self.own.len());
@@ -278,12 +291,19 @@ impl Sums {
         figure.segment_bytes = Some(segment_bytes);
         figure.rotations = Some(self.rotations);
         figure.segments_from = Some(SegmentsFrom::Ahead);
-        figure.minor_faults_per_thousand = Some(self.minor_faults as f64 * 1e3 / self.appends.max(1) as f64);
+        figure.caused(self.usage, self.appends);
         figure.system_calls_per_append = system_calls::per_append(workload, site);
         figure.syncs = Some(self.syncs);
         figure.appends_per_sync = Some(self.appends_per_sync);
         figure.bytes_written = Some(self.bytes_written);
-        figure.verified = true;
-        figure
+        self.verdict.mark(&mut figure);
+        let label = workload.label();
+        figure.histograms = Some(format!("append-{label}"));
+        let histograms = Histograms {
+            label: format!("append-{label}"),
+            kinds: vec![("latency", self.times), ("floor", self.floor)],
+            intervals: Vec::new(),
+        };
+        (figure, histograms)
     }
 }

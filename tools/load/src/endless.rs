@@ -15,6 +15,8 @@ use crate::payload::Feed;
 use crate::result::{Figure, Kind, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage};
+use crate::sys::Usage;
+use crate::verdict::Verdict;
 use crate::workload::{Window, Workload};
 
 /// Segments that stand ready at most, as in the log's options.
@@ -28,7 +30,8 @@ pub(crate) fn measure(
     site: Site<'_>,
 ) -> Result<Figure, LoadError> {
     let ring = workload.payloads.ring(workload.batch);
-    let (mut own, mut bare, mut faults, mut rotations) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut own, mut bare, mut usage, mut rotations) = (Vec::new(), Vec::new(), Usage::default(), 0);
+    let mut verdict = Verdict::default();
     let start = Instant::now();
     while own.len() < repeats.least || (own.len() < repeats.most && start.elapsed().as_secs_f64() < repeats.seconds) {
         let scratch = tempfile::tempdir_in(site.scratch).map_err(LoadError::io("a scratch directory"))?;
@@ -38,9 +41,9 @@ pub(crate) fn measure(
             let rotations_before = stage.rotations();
             let timing = block(&mut stage, workload, extent, site.seed)?;
             own.push(timing.seconds * 1e9 / extent.calls as f64);
-            faults += timing.minor_faults;
+            usage += timing.usage;
             rotations = stage.rotations() - rotations_before;
-            stage.verify()
+            verdict.take(stage.verify())
         };
         // The two take the memory of each other in turn, so neither always gets it first.
         if bare.len() % 2 == 0 {
@@ -64,8 +67,8 @@ pub(crate) fn measure(
     figure.segment_bytes = Some(extent.segment_bytes);
     figure.rotations = Some(rotations);
     figure.segments_from = Some(SegmentsFrom::OnDemand);
-    figure.minor_faults_per_thousand = Some(faults as f64 * 1e3 / (own.len() as f64 * extent.calls as f64));
-    figure.verified = true;
+    figure.caused(usage, own.len() as u64 * extent.calls);
+    verdict.mark(&mut figure);
     figure.notes.push("the limit is two bare threads: one populates segments, one copies into them".to_owned());
     Ok(figure)
 }

@@ -71,6 +71,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// A reader found other bytes than were appended, or bytes that the log itself takes for damaged.
+    pub(crate) fn is_about_contents(&self) -> bool {
+        matches!(self, Self::Verify(_) | Self::Fetch(_))
+    }
+
     /// For `map_err`: says what was tried.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

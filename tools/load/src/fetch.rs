@@ -9,6 +9,7 @@ use crate::error::LoadError;
 use crate::result::{Figure, Kind};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage};
+use crate::timed::timed;
 use crate::verify::VerifyError;
 use crate::workload::Workload;
 
@@ -63,6 +64,7 @@ pub(crate) fn measure(
     block(&mut stage, workload, extent, site.seed)?;
     // Also warms: every page and every index entry has been read once before the clock starts.
     stage.verify()?;
+    let readers = workload.readers.max(1);
     let mut seconds = vec![Vec::new(); Checks::ALL.len()];
     let mut scanned = Scanned::default();
     let start = Instant::now();
@@ -70,7 +72,7 @@ pub(crate) fn measure(
     while done < repeats.least || (done < repeats.most && start.elapsed().as_secs_f64() < repeats.seconds) {
         for (which, checks) in Checks::ALL.iter().enumerate() {
             let begin = Instant::now();
-            let found = scan(&stage.partitions, *checks)?;
+            let found = scan_together(&stage.partitions, *checks, readers)?;
             seconds[which].push(begin.elapsed().as_secs_f64());
             if done > 0 && found != scanned {
                 return Err(VerifyError::Count { partition: 0, expected: scanned.records, found: found.records }.into());
@@ -85,13 +87,15 @@ pub(crate) fn measure(
         figure.idempotence = Some(workload.idempotence);
         figure.payload_bytes = Some(workload.payloads.mean_bytes());
         figure.batch = Some(workload.batch);
-        figure.threads = Some(1);
+        figure.threads = Some(readers);
+        figure.payload_mix = workload.payloads.mix().map(str::to_owned);
         figure.partitions = Some(workload.partitions);
         figure.window = Some(workload.window);
         figure.verify = Some(checks.word());
         figure.repeats = Some(seconds.len());
         figure.ns_per_record = Spread::of(per_record());
-        figure.bytes_per_second = Spread::of(seconds.iter().map(|seconds| scanned.bytes as f64 / seconds));
+        figure.bytes_per_second =
+            Spread::of(seconds.iter().map(|seconds| (scanned.bytes * readers as u64) as f64 / seconds));
         figure.bytes = Some(scanned.bytes);
         figure.segment_bytes = Some(extent.segment_bytes);
         figure.verified = true;
@@ -106,6 +110,20 @@ struct Scanned {
     records: u64,
     bytes: u64,
     first_bytes: u64,
+}
+
+/// Every reader on a thread of its own reads all of it; what each of them found.
+fn scan_together(partitions: &[Partition], checks: Checks, readers: usize) -> Result<Scanned, LoadError> {
+    if readers == 1 {
+        return scan(partitions, checks);
+    }
+    let mut lanes = vec![(); readers];
+    let (_, found) = timed(&mut lanes, |()| scan(partitions, checks))?;
+    let first = found[0];
+    match found.iter().find(|other| **other != first) {
+        None => Ok(first),
+        Some(other) => Err(VerifyError::Count { partition: 0, expected: first.records, found: other.records }.into()),
+    }
 }
 
 fn scan(partitions: &[Partition], checks: Checks) -> Result<Scanned, LoadError> {

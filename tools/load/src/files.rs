@@ -1,17 +1,17 @@
-//! The files of a run: `run.json`, and for each open loop an interval log (`.hlog`) and percentile tables (`.hgrm`)
-//! that the usual HdrHistogram plotters open. Their unit is the microsecond.
+//! The files of a run: `run.json`, and for each histogram an interval log (`.hlog`) and a percentile table (`.hgrm`) that
+//! the usual HdrHistogram plotters open. Their unit is the microsecond.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
-use std::time::SystemTime;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
-use crate::recorder::Recorder;
+use crate::recorder::{Histograms, Interval};
 use crate::result::RunResult;
 use crate::run::Outcome;
 
@@ -19,48 +19,89 @@ const NS_PER_US: f64 = 1_000.0;
 /// Lines of a percentile table for each halving of the distance to 100 %.
 const TICKS_PER_HALF: u32 = 5;
 
+/// A folder that a run is written to, as far as it has come.
+pub struct Folder {
+    dir: PathBuf,
+    /// Histograms whose files are written.
+    written: usize,
+}
+
+impl Folder {
+    /// Makes the folder if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        Ok(Self { dir: dir.to_owned(), written: 0 })
+    }
+
+    /// Writes what is new since the last time.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&mut self, outcome: &Outcome) -> io::Result<()> {
+        for histograms in outcome.histograms.iter().skip(self.written) {
+            write_histograms(&self.dir, histograms, outcome.started)?;
+        }
+        self.written = outcome.histograms.len();
+        write_json(&self.dir.join("run.json"), &outcome.result)
+    }
+}
+
 /// Writes every file of a run into a directory, which is made if it does not exist.
 ///
 /// # Errors
 /// The directory or a file cannot be written.
 pub fn write_all(dir: &Path, outcome: &Outcome) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    write_json(&dir.join("run.json"), &outcome.result)?;
-    for (label, open) in &outcome.open_loops {
-        let file = |kind: &str| dir.join(format!("{label}{kind}"));
-        write_intervals(&file(".hlog"), &open.recorded, outcome.started)?;
-        let tables = [
-            ("-latency", &open.recorded.latency),
-            ("-service", &open.recorded.service),
-            ("-send-delay", &open.recorded.send_delay),
-            ("-baseline", &open.baseline.latency),
-        ];
-        for (kind, histogram) in tables {
-            fs::write(file(&format!("{kind}.hgrm")), percentile_table(histogram))?;
+    Folder::create(dir)?.write(outcome)
+}
+
+fn write_histograms(dir: &Path, histograms: &Histograms, started: SystemTime) -> io::Result<()> {
+    let file = |kind: &str| dir.join(format!("{}{kind}", histograms.label));
+    for (kind, histogram) in &histograms.kinds {
+        let whole = Interval { repeat: 0, start: Duration::ZERO, length: Duration::ZERO, latency: histogram.clone() };
+        match *kind {
+            "latency" if !histograms.intervals.is_empty() => {
+                write_intervals(&file(".hlog"), &histograms.intervals, started)?;
+            }
+            "latency" => write_intervals(&file(".hlog"), &[whole], started)?,
+            kind => write_intervals(&file(&format!("-{kind}.hlog")), &[whole], started)?,
         }
+        fs::write(file(&format!("-{kind}.hgrm")), percentile_table(histogram))?;
     }
     Ok(())
 }
 
-/// Writes the object of `run.json`.
+/// Writes the object of `run.json`, all of it or none: whoever reads it meanwhile, or after a kill, finds the one before.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write_json(path: &Path, result: &RunResult) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+    let regular = fs::symlink_metadata(path).map_or(true, |metadata| metadata.is_file());
+    if !regular {
+        return write_object(File::create(path)?, result);
+    }
+    let unfinished = path.with_extension("unfinished");
+    write_object(File::create(&unfinished)?, result)?;
+    fs::rename(&unfinished, path)
+}
+
+fn write_object(file: File, result: &RunResult) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
     serde_json::to_writer_pretty(&mut file, result)?;
     file.write_all(b"\n")?;
     file.flush()
 }
 
-fn write_intervals(path: &Path, recorded: &Recorder, started: SystemTime) -> io::Result<()> {
+fn write_intervals(path: &Path, intervals: &[Interval], started: SystemTime) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .with_start_time(started)
         .with_max_value_divisor(NS_PER_US)
         .begin_log_with(&mut file, &mut serializer)?;
-    for interval in &recorded.intervals {
+    for interval in intervals {
         log.write_histogram(&interval.latency, interval.start, interval.length, None)
             .map_err(|error| io::Error::other(format!("{error:?}")))?;
     }
@@ -94,12 +135,11 @@ fn percentile_table(histogram: &Histogram<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     use super::*;
+    use crate::recorder::Recorder;
 
     #[test]
     fn interval_logs_are_read_back() {
@@ -108,7 +148,7 @@ mod tests {
         let mut recorded = Recorder::new(0, Duration::ZERO, 2.0);
         recorded.record(5, 10, 1_000);
         recorded.record(1_500_000_000, 1_500_000_000, 1_500_002_000);
-        write_intervals(&path, &recorded, SystemTime::now()).expect("written");
+        write_intervals(&path, &recorded.intervals, SystemTime::now()).expect("written");
         let text = fs::read(&path).expect("read");
         let mut totals = Vec::new();
         for entry in IntervalLogIterator::new(&text) {

@@ -1,15 +1,20 @@
-//! For benchmarks that decide themselves how often: criterion asks for a number of blocks and is told their time.
+//! For benchmarks that decide themselves how often: criterion asks for a number of blocks and is told their time. And for
+//! tests that look at the schedule itself.
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::closed::block;
+use crate::closed::{Again, Block, block};
 use crate::error::LoadError;
+use crate::open::on_schedule;
+use crate::payload::Payloads;
+use crate::recorder::Recorder;
 use crate::recover::Left;
 use crate::run::SEGMENT_BYTES;
 use crate::stage::{Extent, ROTATIONS_MIN, Stage};
-use crate::workload::Workload;
+use crate::workload::{Pace, Workload};
 
 /// Records that a block of a workload sends.
 #[must_use]
@@ -21,7 +26,7 @@ pub fn records_of_block(workload: &Workload) -> u64 {
 /// counted.
 ///
 /// # Errors
-/// As [`run`](crate::run).
+/// As [`run`](crate::run()).
 pub fn time_blocks(workload: &Workload, dir: &Path, blocks: u64) -> Result<Duration, LoadError> {
     workload.check()?;
     let ring = workload.payloads.ring(workload.batch);
@@ -37,6 +42,41 @@ pub fn time_blocks(workload: &Workload, dir: &Path, blocks: u64) -> Result<Durat
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// An operation of one thread on a schedule, without a log; what was recorded of it.
+///
+/// # Errors
+/// The rate is none that a schedule can have.
+pub fn time_on_schedule(rate_per_second: f64, seconds: f64, operation: impl FnMut()) -> Result<Recorder, LoadError> {
+    let pace = Pace::Open { rate_per_second };
+    Workload { pace, ..Workload::new(Arc::new(Payloads::fixed(1))) }.check()?;
+    on_schedule(rate_per_second, seconds, operation)
+}
+
+/// One block of a workload on a log whose segments stand ready, with `before` and `after` called right around it.
+///
+/// # Errors
+/// As [`run`](crate::run()).
+pub fn around_block<T>(
+    workload: &Workload,
+    dir: &Path,
+    before: impl FnOnce() -> T,
+    after: impl FnOnce(T),
+) -> Result<(), LoadError> {
+    workload.check()?;
+    let ring = workload.payloads.ring(workload.batch);
+    let extent = extent(workload);
+    let scratch = tempfile::tempdir_in(dir).map_err(LoadError::io("a scratch directory"))?;
+    let mut stage = Stage::open(&scratch.path().join("log"), workload, &ring, extent, 1)?;
+    stage.warm_up()?;
+    stage.prepare()?;
+    let calls = extent.calls;
+    let lane = &mut stage.lanes[0];
+    let begun = before();
+    lane.appended += lane.work(Block::<false> { calls, visible: false, again: Again::new(0.0, 1) })?;
+    after(begun);
+    stage.verify()
+}
+
 fn extent(workload: &Workload) -> Extent {
     Extent::of(workload, SEGMENT_BYTES, ROTATIONS_MIN + 1)
 }
@@ -44,7 +84,7 @@ fn extent(workload: &Workload) -> Extent {
 /// How long it takes to reopen a log `times` times that was left without a close after filling `segments`.
 ///
 /// # Errors
-/// As [`run`](crate::run).
+/// As [`run`](crate::run()).
 pub fn time_reopening(workload: &Workload, dir: &Path, segments: u64, times: u64) -> Result<Duration, LoadError> {
     workload.check()?;
     let ring = workload.payloads.ring(workload.batch);

@@ -17,6 +17,7 @@ pub(crate) fn facts(dir: &Path) -> HostFacts {
     HostFacts {
         cpu: value_of(&cpu_info, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
+        threads_per_core: threads_per_core(&cpu_info),
         memory_bytes: memory_bytes(&read("/proc/meminfo")),
         kernel: format!("{} {}", read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease")),
         hypervisor: hypervisor(&cpu_info),
@@ -58,6 +59,11 @@ fn value_of(text: &str, key: &str) -> Option<String> {
 fn memory_bytes(mem_info: &str) -> u64 {
     let total = value_of(mem_info, "MemTotal").unwrap_or_default();
     total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}
+
+fn threads_per_core(cpu_info: &str) -> Option<u64> {
+    let number = |key| value_of(cpu_info, key)?.parse::<u64>().ok();
+    number("siblings")?.checked_div(number("cpu cores")?)
 }
 
 fn hypervisor(cpu_info: &str) -> Option<String> {
@@ -124,8 +130,13 @@ impl Mount {
 
     /// Whether its files are memory: nothing on it survives, and nothing about a device can be learnt from it.
     pub(crate) fn is_memory(&self) -> bool {
-        matches!(self.file_system.as_str(), "tmpfs" | "ramfs" | "hugetlbfs")
+        is_memory(&self.file_system)
     }
+}
+
+/// Whether a file system of this kind keeps its files in memory.
+pub(crate) fn is_memory(file_system: &str) -> bool {
+    matches!(file_system, "tmpfs" | "ramfs" | "hugetlbfs")
 }
 
 /// The commit of the source this was built from and whether it was changed since; none without a checkout.
@@ -135,6 +146,15 @@ pub(crate) fn commit() -> (Option<String>, Option<bool>) {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     (git(&["rev-parse", "HEAD"]), git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()))
+}
+
+/// The command that was given, its program by name alone: where it lay says nothing about what was measured.
+#[must_use]
+pub fn command_line() -> String {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 /// A moment as `2026-11-23T08:35:00Z`.

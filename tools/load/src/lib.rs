@@ -1,7 +1,7 @@
 //! The load generator of [oncelog](https://github.com/oncelog/oncelog): what one append costs, what idempotence adds
 //! to it, and what the machine adds on its own.
 //!
-//! A [`Workload`] is a value on every axis; a [`Row`] says what is measured of it; [`run`] measures rows and returns
+//! A [`Workload`] is a value on every axis; a [`Row`] says what is measured of it; [`run()`] measures rows and returns
 //! an [`Outcome`], which [`files`] writes and [`table`] prints. [`canonical`] lists the rows that are measured when
 //! nothing is asked for.
 //!
@@ -9,16 +9,18 @@
 //!   workload, payload          what is appended
 //!   stage <- lane <- turns     a log set up for it: a lane per thread, producers in a shuffled order
 //!   closed, open, endless      appends back to back / on a schedule / faster than segments are made
+//!   sweep                      schedules faster and faster, to the knee and beyond
 //!   fetch, recover             scans, reopening
 //!   durable <- floor          each append waited for, beside a raw write of the same blocks
 //!   pipelined, sustained      as fast as the device takes it
 //!   reopen                    a large log whose process was killed, cold
 //!   delivery                   clients under faults, and what each delivery costs
 //!   limit <- bare              what no append can avoid, on bare segments
-//!   verify                     a reader checks everything that was appended
+//!   verify -> verdict          a reader checks everything that was appended; what it finds marks the figure
 //!   recorder, spread           histograms; medians and ratios of pairs
 //!   result, files, table       what a run holds, and how it is written
-//!   host, device, prefault     the machine beside the figures
+//!   environment                what a folder of results is called, and says of the machine
+//!   host, device, generator    the machine and the generator itself, beside the figures
 //! ```
 
 mod bare;
@@ -29,10 +31,12 @@ pub mod delivery;
 mod device;
 mod durable;
 mod endless;
+pub mod environment;
 mod error;
 mod fetch;
 pub mod files;
 mod floor;
+mod generator;
 mod harness;
 mod host;
 mod lane;
@@ -46,32 +50,36 @@ mod recorder;
 mod recover;
 mod reopen;
 mod result;
+mod row;
 mod run;
 mod several;
 mod spread;
 mod stage;
 mod sustained;
+mod sweep;
 mod sys;
 mod system_calls;
 pub mod table;
 mod timed;
 mod turns;
+mod verdict;
 mod verify;
 mod workload;
 
 pub use closed::Repeats;
 pub use error::LoadError;
-pub use harness::{records_of_block, time_blocks, time_reopening};
-pub use open::OpenResult;
+pub use harness::{around_block, records_of_block, time_blocks, time_on_schedule, time_reopening};
+pub use host::command_line;
 pub use payload::{PayloadError, Payloads};
 pub use progress::Progress;
-pub use recorder::{Interval, Recorder};
+pub use recorder::{Histograms, Interval, Recorder};
 pub use reopen::{Reopen, fill};
 pub use result::{
-    DeviceFacts, Figure, Flushes, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult, SCHEMA_VERSION, Second,
-    SegmentsFrom, SustainedSecond,
+    DeviceFacts, Figure, Flushes, GeneratorFacts, HostFacts, Kind, PerSecond, Percentiles, RunFacts, RunResult,
+    SCHEMA_VERSION, Second, SegmentsFrom, SustainedSecond,
 };
-pub use run::{Outcome, Row, SEGMENT_BYTES, Settings, run};
+pub use row::Row;
+pub use run::{Outcome, SEGMENT_BYTES, Settings, run, run_watched};
 pub use several::SeveralFiles;
 pub use spread::Spread;
 pub use sustained::Sustained;

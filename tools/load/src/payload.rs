@@ -1,4 +1,4 @@
-//! What is appended: records of one size, or the lines of a file, in an order that can be told again.
+//! What is appended: records of one size or of several, or the lines of a file, in an order that can be told again.
 //!
 //! The records form a ring. Every thread goes round it from the start, a batch at a time, and a retry sends the
 //! same records again; so what a thread sent is known from how often it appended, and a reader can check it.
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 /// what is measured is the log, not the source of its input.
 const RING_BYTES: usize = 16 * 1024;
 const RING_RECORDS: usize = 16;
+/// Records of a mix: a share of one in a thousand is one of them.
+const MIX_RECORDS: usize = 1_000;
 /// Of a file's lines, this many are taken, and no more bytes than these.
 const LINES_MAX: usize = 65_536;
 const LINES_BYTES_MAX: usize = 64 << 20;
@@ -20,8 +22,10 @@ const LINES_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Payloads {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each record begins and ends in them; records of a mix lie over each other.
+    spans: Vec<(usize, usize)>,
     file_name: Option<String>,
+    mix: Option<String>,
 }
 
 impl Payloads {
@@ -29,14 +33,40 @@ impl Payloads {
     #[must_use]
     pub fn fixed(record_bytes: usize) -> Self {
         let records = (RING_BYTES / record_bytes.max(1)).clamp(1, RING_RECORDS);
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let bytes = (0..records * record_bytes)
-            .map(|_| {
-                state = xorshift(state);
-                (state >> 32) as u8
-            })
-            .collect();
-        Self { bytes, ends: (1..=records).map(|record| record * record_bytes).collect(), file_name: None }
+        let spans = (0..records).map(|record| (record * record_bytes, (record + 1) * record_bytes)).collect();
+        Self { bytes: noise(records * record_bytes), spans, file_name: None, mix: None }
+    }
+
+    /// Records of several sizes, each as often as its share says, in a shuffled order.
+    ///
+    /// # Errors
+    /// There is none, a share is zero or no number, or one is so small beside the others that it gets no record.
+    pub fn mixed(sizes: &[(usize, f64)]) -> Result<Self, PayloadError> {
+        let total: f64 = sizes.iter().map(|(_, share)| share).sum();
+        let mut lengths = Vec::new();
+        for (bytes, share) in sizes {
+            let records = (share / total * MIX_RECORDS as f64).round();
+            if !(*share > 0.0 && records >= 1.0) {
+                return Err(PayloadError::Share { bytes: *bytes, share: *share });
+            }
+            lengths.extend(std::iter::repeat_n(*bytes, records as usize));
+        }
+        let Some(longest) = lengths.iter().max() else { return Err(PayloadError::NoSize) };
+        let bytes = noise(RING_BYTES.max(*longest));
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            state = xorshift(state);
+            (state % below as u64) as usize
+        };
+        for last in (1..lengths.len()).rev() {
+            lengths.swap(last, random(last + 1));
+        }
+        let spans = lengths.iter().map(|length| {
+            let start = random(bytes.len() - length + 1);
+            (start, start + length)
+        });
+        let words: Vec<String> = sizes.iter().map(|(bytes, share)| format!("{bytes}:{share}")).collect();
+        Ok(Self { spans: spans.collect(), bytes, file_name: None, mix: Some(words.join(",")) })
     }
 
     /// The lines of a file, without their ends; empty lines are left out.
@@ -48,21 +78,23 @@ impl Payloads {
         let file = File::open(path).map_err(unreadable)?;
         let mut payloads = Self {
             bytes: Vec::new(),
-            ends: Vec::new(),
+            spans: Vec::new(),
             file_name: Some(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()),
+            mix: None,
         };
         for line in BufReader::new(file).split(b'\n') {
             let line = line.map_err(unreadable)?;
             let line = line.strip_suffix(b"\r").unwrap_or(&line);
-            if payloads.ends.len() == LINES_MAX || payloads.bytes.len() + line.len() > LINES_BYTES_MAX {
+            if payloads.spans.len() == LINES_MAX || payloads.bytes.len() + line.len() > LINES_BYTES_MAX {
                 break;
             }
             if !line.is_empty() {
+                let start = payloads.bytes.len();
                 payloads.bytes.extend_from_slice(line);
-                payloads.ends.push(payloads.bytes.len());
+                payloads.spans.push((start, payloads.bytes.len()));
             }
         }
-        if payloads.ends.is_empty() {
+        if payloads.spans.is_empty() {
             return Err(PayloadError::NoLine { path: path.to_owned() });
         }
         Ok(payloads)
@@ -74,10 +106,17 @@ impl Payloads {
         self.file_name.as_deref()
     }
 
+    /// The sizes and shares that these are a mix of.
+    #[must_use]
+    pub fn mix(&self) -> Option<&str> {
+        self.mix.as_deref()
+    }
+
     /// Bytes of a record, in the mean.
     #[must_use]
     pub fn mean_bytes(&self) -> usize {
-        (self.bytes.len() as f64 / self.ends.len() as f64).round() as usize
+        let bytes: usize = self.each().map(<[u8]>::len).sum();
+        (bytes as f64 / self.spans.len() as f64).round() as usize
     }
 
     /// Bytes of the longest record.
@@ -87,8 +126,7 @@ impl Payloads {
     }
 
     fn each(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+        self.spans.iter().map(|(start, end)| &self.bytes[*start..*end])
     }
 
     /// The ring for batches of this size: whole batches only, so that none goes round the corner.
@@ -98,6 +136,16 @@ impl Payloads {
         let length = if records.len() < batch { batch } else { records.len() - records.len() % batch };
         records.iter().copied().cycle().take(length).collect()
     }
+}
+
+/// Bytes without a pattern, the same each time.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state = xorshift(state);
+        (state >> 32) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
 }
 
 /// One step of Marsaglia's generator: cheap, and the same on every machine.
@@ -149,7 +197,7 @@ impl<'p> Feed<'p> {
     }
 }
 
-/// A file that gives no payload.
+/// A file, or sizes, that give no payload.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -165,6 +213,15 @@ pub enum PayloadError {
         /// Which file.
         path: PathBuf,
     },
+    /// A mix of nothing.
+    NoSize,
+    /// A share of a mix that gets no record.
+    Share {
+        /// The size.
+        bytes: usize,
+        /// Its share.
+        share: f64,
+    },
 }
 
 impl fmt::Display for PayloadError {
@@ -173,6 +230,10 @@ impl fmt::Display for PayloadError {
             Self::Unreadable { path, source } => write!(f, "payload file {}: {source}", path.display()),
             Self::NoLine { path } => {
                 write!(f, "payload file {} is empty: at least one line with anything in it is needed", path.display())
+            }
+            Self::NoSize => f.write_str("a mix of no sizes: at least one is needed"),
+            Self::Share { bytes, share } => {
+                write!(f, "the share of {bytes} bytes is {share}: the smallest is one record in {MIX_RECORDS}")
             }
         }
     }
@@ -199,6 +260,21 @@ mod tests {
         let payloads = Payloads::fixed(1024);
         assert_eq!(payloads.ring(100).len(), 100);
         assert_eq!(payloads.ring(5).len(), 15);
+    }
+
+    #[test]
+    fn a_mix_holds_each_size_as_often_as_its_share_says() {
+        let payloads = Payloads::mixed(&[(100, 90.0), (1024, 9.0), (65_536, 1.0)]).expect("a mix");
+        let of = |bytes: usize| payloads.ring(1).iter().filter(|record| record.len() == bytes).count();
+        assert_eq!([of(100), of(1024), of(65_536)], [900, 90, 10]);
+        assert_eq!((payloads.mean_bytes(), payloads.longest()), (838, 65_536));
+        assert_eq!(payloads.mix(), Some("100:90,1024:9,65536:1"));
+        assert_ne!(payloads.ring(1)[..90], vec![payloads.ring(1)[0]; 90], "shuffled");
+        let refused = |sizes: &[(usize, f64)]| Payloads::mixed(sizes).expect_err("no mix").to_string();
+        assert!(refused(&[]).contains("no sizes"));
+        assert!(refused(&[(100, 1e9), (200, 1.0)]).contains("share of 200 bytes is 1"));
+        assert!(refused(&[(100, 0.0), (200, 1.0)]).contains("share of 100 bytes is 0"));
+        assert!(refused(&[(100, f64::NAN)]).contains("NaN"));
     }
 
     #[test]

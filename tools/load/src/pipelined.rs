@@ -10,6 +10,7 @@ use crate::error::LoadError;
 use crate::result::{Figure, Kind, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage};
+use crate::verdict::Verdict;
 use crate::workload::{Acknowledge, Workload};
 
 /// Measures one workload beside the device's own stream.
@@ -26,6 +27,7 @@ pub(crate) fn measure(
     let appended = Workload { acknowledge: Acknowledge::Written, ..workload.clone() };
     let (mut own, mut device) = (Vec::new(), Vec::new());
     let (mut syncs, mut bytes_written, mut rotations) = (0, 0, 0);
+    let mut verdict = Verdict::default();
     let start = Instant::now();
     let mut last = false;
     while !last {
@@ -50,7 +52,7 @@ pub(crate) fn measure(
             syncs = after.flushes - before.flushes;
             bytes_written = after.bytes - before.bytes;
             rotations = stage.rotations() - rotations_before;
-            stage.verify()
+            verdict.take(stage.verify())
         };
         let stream = |device: &mut Vec<f64>| -> Result<(), LoadError> {
             device.push(stream.write().map_err(LoadError::io("writing to the device"))?);
@@ -81,6 +83,6 @@ pub(crate) fn measure(
     figure.segments_from = Some(SegmentsFrom::Ahead);
     figure.syncs = Some(syncs);
     figure.bytes_written = Some(bytes_written);
-    figure.verified = true;
+    verdict.mark(&mut figure);
     Ok(figure)
 }

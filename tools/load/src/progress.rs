@@ -47,9 +47,14 @@ impl Progress {
 
     /// Says how much of a long step is done, from 0 to 1.
     pub(crate) fn part(&self, share: f64) {
+        self.about(&format!("{:.0} %", share * 100.0));
+    }
+
+    /// Says where in a long step it is.
+    pub(crate) fn about(&self, where_in_it: &str) {
         let what = self.bar.message();
         let what = what.split(" (").next().unwrap_or_default();
-        self.bar.set_message(format!("{what} ({:.0} %)", share * 100.0));
+        self.bar.set_message(format!("{what} ({where_in_it})"));
     }
 
     /// Takes the bar away.

@@ -20,6 +20,17 @@ pub(crate) fn histogram() -> Histogram<u64> {
     histogram
 }
 
+/// The histograms of one figure, for files of their own.
+#[derive(Clone, Debug)]
+pub struct Histograms {
+    /// The files' names begin with this.
+    pub label: String,
+    /// What each holds, in nanoseconds: `latency`, `service`, ...
+    pub kinds: Vec<(&'static str, Histogram<u64>)>,
+    /// The latency second by second; none where there was no schedule.
+    pub intervals: Vec<Interval>,
+}
+
 /// The three histograms of an open loop, in nanoseconds, and the latency second by second.
 #[derive(Clone, Debug)]
 pub struct Recorder {

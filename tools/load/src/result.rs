@@ -2,11 +2,13 @@
 //!
 //! A field that does not apply is absent. One append is one call, however many records it carries.
 
+mod figure;
+mod times;
+
 use serde::Serialize;
 
-use crate::delivery::{Column, Fault};
-use crate::spread::Spread;
-use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
+pub use self::figure::{Figure, Kind, SegmentsFrom};
+pub use self::times::{Flushes, PerSecond, Percentiles, Second, SustainedSecond};
 
 /// Counts up when a field changes its meaning or goes away; new fields may come without.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -22,8 +24,16 @@ pub struct RunResult {
     pub host: HostFacts,
     /// The device under the data directory.
     pub device: DeviceFacts,
+    /// What the load generator itself costs there.
+    pub generator: GeneratorFacts,
     /// What was measured.
     pub figures: Vec<Figure>,
+    /// It ended before all of its rows were measured.
+    #[serde(skip_serializing_if = "is_false")]
+    pub interrupted: bool,
+    /// What is to be known of the whole run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What was run, when, and from which source.
@@ -51,6 +61,8 @@ pub struct RunFacts {
 pub struct HostFacts {
     pub cpu: String,
     pub cores: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads_per_core: Option<u64>,
     pub memory_bytes: u64,
     pub kernel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +79,17 @@ pub struct HostFacts {
     pub mount_options: String,
 }
 
+/// The load generator without a log: how late it sends, and what recording an event takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GeneratorFacts {
+    /// Events a second of its empty schedule.
+    pub rate_per_second: f64,
+    /// Sending minus schedule.
+    pub send_delay_ns: Percentiles,
+    /// Nanoseconds that one event takes to record.
+    pub record_ns: f64,
+}
+
 /// The device that the data directory lies on.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "the names say it, and measuring lists them")]
@@ -80,326 +103,7 @@ pub struct DeviceFacts {
     pub sequential_write_bytes_per_second: Option<f64>,
 }
 
-/// How long the device takes to make one written block durable.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Flushes {
-    /// Half of the flushes took at most this.
-    pub p50: u64,
-    /// All but one in a hundred.
-    pub p99: u64,
-    /// How many were measured.
-    pub samples: u64,
-}
-
-/// What a figure measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Appends into segments made ready before.
-    Append,
-    /// Appends without end: the preparer is the limit.
-    Endless,
-    /// Appends of which only the last is waited for.
-    Pipelined,
-    /// Many more bytes than memory holds, with retention.
-    Sustained,
-    /// A scan.
-    Fetch,
-    /// Reopening.
-    Recover,
-    /// Messages from a producer over a link to a broker.
-    Delivery,
-}
-
-/// Where the segments of a figure came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SegmentsFrom {
-    /// Prepared before the clock started.
-    Ahead,
-    /// Retention gave them back.
-    Recycled,
-    /// Prepared while they were being filled.
-    OnDemand,
-}
-
-/// Percentiles of a histogram, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Percentiles {
-    pub p50: u64,
-    pub p90: u64,
-    pub p99: u64,
-    pub p999: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub p9999: Option<u64>,
-    pub max: u64,
-}
-
-/// One second of a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Second {
-    /// Of an open loop.
-    Latency(PerSecond),
-    /// Of a sustained run.
-    Sustained(SustainedSecond),
-}
-
-/// One second of a sustained run, and the system's memory at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct SustainedSecond {
-    pub second: f64,
-    /// Payload bytes appended.
-    pub bytes: u64,
-    /// Payload bytes that became durable.
-    pub durable_bytes: u64,
-    pub resident_bytes: u64,
-    pub dirty_bytes: u64,
-    pub writeback_bytes: u64,
-}
-
-/// One second of an open loop; latencies in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct PerSecond {
-    pub repeat: usize,
-    pub second: f64,
-    pub appends: u64,
-    pub p50: u64,
-    pub p99: u64,
-    pub max: u64,
-}
-
-macro_rules! figure {
-    ($($(#[$doc:meta])* $name:ident: $type:ty $(= $rename:literal)?),+ $(,)?) => {
-        /// One measured figure: the keys that tell it from all others, then its values.
-        #[derive(Clone, Debug, Serialize)]
-        pub struct Figure {
-            /// What is measured.
-            pub workload: Kind,
-            $($(#[$doc])*
-            #[serde($(rename = $rename,)? skip_serializing_if = "Option::is_none")]
-            pub $name: Option<$type>,)+
-            /// A reader found everything that was appended.
-            pub verified: bool,
-            /// What else is to be known.
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            pub notes: Vec<String>,
-        }
-
-        impl Figure {
-            /// A figure without keys and values.
-            #[must_use]
-            pub fn empty(workload: Kind) -> Self {
-                Self { workload, $($name: None,)+ verified: false, notes: Vec::new() }
-            }
-        }
-    };
-}
-
-figure! {
-    /// How retries are recognised.
-    idempotence: Idempotence,
-    /// Bytes of a record, in the mean.
-    payload_bytes: usize,
-    /// The file whose lines were appended.
-    payload_file: String,
-    /// Records of an append.
-    batch: usize,
-    /// Threads that append.
-    threads: usize,
-    /// Producers of all threads.
-    producers: usize,
-    /// Partitions of all threads.
-    partitions: usize,
-    /// The share of appends that are retries, 0 to 1.
-    duplicates: f64,
-    /// What an append waits for.
-    acknowledge: Acknowledge,
-    /// The memory written to.
-    window: Window,
-    /// Closed or open.
-    pace: &'static str = "loop",
-    /// The schedule of an open loop.
-    rate_per_second: f64,
-    /// How often a scan checks checksums.
-    verify: &'static str,
-    /// How messages are delivered.
-    delivery: Column,
-    /// What goes wrong on the link.
-    fault: Fault,
-    /// How often, as a share of requests.
-    rate: f64,
-
-    /// How often it was repeated.
-    repeats: usize,
-    /// What one append takes of its thread's time.
-    ns_per_append: Spread,
-    /// The same, by record.
-    ns_per_record: Spread,
-    /// What one message takes of the one thread that its producer, link and broker share.
-    ns_per_message: Spread,
-    /// Messages a second.
-    messages_per_second: Spread,
-    /// The pairs' ratios of the throughput to at least once.
-    ratio_to_at_least_once: Spread,
-    /// The pairs' ratios of the p99 to at least once.
-    p99_ratio_to_at_least_once: Spread,
-    /// Appends of all threads.
-    appends_per_second: Spread,
-    /// Payload bytes of all threads.
-    bytes_per_second: Spread,
-    /// The limit loop, measured in the same repeats.
-    limit_ns_per_append: Spread,
-    /// The pairs' ratios to the limit.
-    ratio_to_limit: Spread,
-    /// Idempotence off, measured in the same repeats.
-    off_ns_per_append: Spread,
-    /// The pairs' ratios to off.
-    ratio_to_off: Spread,
-    /// Frame bytes of a record.
-    stored_bytes_per_record: f64,
-    /// Completion minus schedule.
-    latency_ns: Percentiles,
-    /// Completion minus sending.
-    service_ns: Percentiles,
-    /// Sending minus schedule.
-    send_delay_ns: Percentiles,
-    /// The latency of the empty operation on the same schedule.
-    baseline_ns: Percentiles,
-    /// The same while a thread beside it writes and flushes as much, as often, to another file.
-    baseline_io_ns: Percentiles,
-    /// The latency of the same appends while nothing is written and flushed.
-    at_rest_ns: Percentiles,
-    /// The repeats' ratios of the median latency to that at rest.
-    ratio_to_at_rest: Spread,
-    /// A raw direct write of the same blocks, and its flush.
-    floor_ns: Flushes,
-    /// The repeats' ratios of the medians to the floor's.
-    ratio_to_floor: Spread,
-    /// One thread's appends a second, measured in the same repeats.
-    one_thread_per_second: Spread,
-    /// The repeats' ratios of the throughput to one thread's.
-    ratio_to_one_thread: Spread,
-    /// The device's own sequential writes, measured in the same repeats.
-    device_bytes_per_second: Spread,
-    /// The ratios of the bytes a second to the device's.
-    ratio_to_device: Spread,
-    /// Bytes of a segment.
-    segment_bytes: u64,
-    /// Rotations of one repeat.
-    rotations: u64,
-    /// Where segments came from.
-    segments_from: SegmentsFrom,
-    /// System calls of a producer's thread.
-    system_calls_per_append: f64,
-    /// Page faults of the producers' threads.
-    minor_faults_per_thousand: f64,
-    /// Flushes and durable writes of one repeat.
-    syncs: u64,
-    /// Appends that one of them covers, in the mean.
-    appends_per_sync: f64,
-    /// Bytes that the committer wrote in one repeat.
-    bytes_written: u64,
-    /// The most memory the process held.
-    peak_memory_bytes: u64,
-    /// Bytes since the newest snapshot, or scanned.
-    bytes: u64,
-    /// Bytes that a log holds in all.
-    log_bytes: u64,
-    /// Large reads past the cache, measured in the same run.
-    device_read_bytes_per_second: Spread,
-    /// Bytes of segments that retention keeps.
-    retention_bytes: u64,
-    /// Segments reopened.
-    segments: u64,
-    /// The median time to reopen.
-    seconds: f64,
-    /// The fastest reopening.
-    seconds_min: f64,
-    /// The slowest reopening.
-    seconds_max: f64,
-    /// Syncing what was dirty before, timed apart.
-    sync_seconds: f64,
-    /// The target rate was not reached.
-    saturated: bool,
-    /// Second by second.
-    per_second: Vec<Second>,
-}
-
-impl Figure {
-    /// A figure of appends, with the keys of its workload.
-    #[must_use]
-    pub fn of(workload: &Workload) -> Self {
-        let mut figure = Self::empty(Kind::Append);
-        figure.idempotence = Some(workload.idempotence);
-        figure.payload_bytes = Some(workload.payloads.mean_bytes());
-        figure.payload_file = workload.payloads.file_name().map(str::to_owned);
-        figure.batch = Some(workload.batch);
-        figure.threads = Some(workload.threads);
-        figure.producers = (workload.idempotence != Idempotence::Off).then_some(workload.producers);
-        figure.partitions = Some(workload.partitions);
-        figure.duplicates = Some(workload.duplicates);
-        figure.acknowledge = Some(workload.acknowledge);
-        figure.window = Some(workload.window);
-        figure.pace = Some(workload.pace.word());
-        if let Pace::Open { rate_per_second } = workload.pace {
-            figure.rate_per_second = Some(rate_per_second);
-        }
-        figure
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::payload::Payloads;
-
-    fn keys(value: &Value) -> Vec<&str> {
-        value.as_object().expect("an object").keys().map(String::as_str).collect()
-    }
-
-    #[test]
-    fn a_figure_has_its_keys_and_nothing_that_does_not_apply() {
-        let off = Workload::new(Arc::new(Payloads::fixed(100)));
-        let figure = serde_json::to_value(Figure::of(&off)).expect("json");
-        assert_eq!(
-            figure,
-            json!({
-                "workload": "append", "idempotence": "off", "payload_bytes": 100, "batch": 1, "threads": 1,
-                "partitions": 1, "duplicates": 0.0, "acknowledge": "written", "window": "mapped", "loop": "closed",
-                "verified": false
-            })
-        );
-        let by_id = Workload {
-            idempotence: Idempotence::ById,
-            producers: 4,
-            pace: Pace::Open { rate_per_second: 1_000.0 },
-            ..off
-        };
-        let figure = serde_json::to_value(Figure::of(&by_id)).expect("json");
-        assert_eq!((&figure["idempotence"], &figure["producers"]), (&json!("by-id"), &json!(4)));
-        assert_eq!((&figure["loop"], &figure["rate_per_second"]), (&json!("open"), &json!(1_000.0)));
-    }
-
-    #[test]
-    fn every_value_has_the_name_of_the_interface() {
-        let spread = Spread::of([1.0]).expect("a value");
-        let mut figure = Figure::empty(Kind::Fetch);
-        figure.ns_per_append = Some(spread);
-        figure.limit_ns_per_append = Some(spread);
-        figure.segments_from = Some(SegmentsFrom::OnDemand);
-        figure.latency_ns = Some(Percentiles { p50: 1, p90: 2, p99: 3, p999: 4, p9999: None, max: 5 });
-        let value = serde_json::to_value(figure).expect("json");
-        assert_eq!(value["workload"], "fetch");
-        assert_eq!(value["segments_from"], "on-demand");
-        assert_eq!(keys(&value["ns_per_append"]), ["max", "median", "min"]);
-        assert_eq!(keys(&value["latency_ns"]), ["max", "p50", "p90", "p99", "p999"]);
-    }
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -1,5 +1,7 @@
 //! A run: rows measured one after the other, and the facts around them.
 
+use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,119 +11,23 @@ use tempfile::TempDir;
 use crate::closed::{self, Repeats, Site};
 use crate::delivery::cost;
 use crate::error::LoadError;
-use crate::open::{self, OpenResult};
 use crate::progress::Progress;
-use crate::reopen::Reopen;
-use crate::result::{Figure, RunFacts, RunResult, SCHEMA_VERSION};
-use crate::stage::{Extent, ROTATIONS_MIN, options};
-use crate::sustained::Sustained;
-use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
-use crate::{device, durable, endless, fetch, host, pipelined, prefault, recover, reopen, sustained, sys};
+use crate::recorder::Histograms;
+use crate::result::{Figure, Kind, RunFacts, RunResult, SCHEMA_VERSION};
+use crate::row::Row;
+use crate::stage::options;
+use crate::workload::{Acknowledge, Idempotence, Pace, Window};
+use crate::{
+    device, durable, endless, fetch, generator, host, open, pipelined, prefault, recover, reopen, sustained, sweep, sys,
+};
 
 /// Bytes of a segment, unless said otherwise: 17 of them are well below what fits into memory, and filling one takes
 /// long enough for a rotation not to be what is measured. Small where the compiler did not optimise.
 pub const SEGMENT_BYTES: u64 = if cfg!(debug_assertions) { 256 << 10 } else { 8 << 20 };
 /// The smallest segment of a log.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
-/// Filled in a block without end.
-const SEGMENTS_ENDLESS: u64 = 64;
-/// Filled in a pipeline.
-const SEGMENTS_PIPELINED: u64 = 16;
-/// Filled before a scan.
-const SEGMENTS_FETCH: u64 = 8;
-/// Filled before a reopening.
-const SEGMENTS_RECOVER: u64 = 16;
 /// No more memory is touched beforehand than this.
 const PREFAULT_BYTES_MAX: u64 = 2 << 30;
-
-/// Something to measure.
-#[derive(Clone, Debug)]
-pub enum Row {
-    /// Appends, in the loop that the workload names.
-    Append(Workload),
-    /// Appends into segments that are made meanwhile.
-    Endless(Workload),
-    /// Durable appends of which only the last is waited for.
-    Pipelined(Workload),
-    /// Many bytes with retention.
-    Sustained(Workload, Sustained),
-    /// Reopening a large log, cold.
-    Reopen(Workload, Reopen),
-    /// Scans of what the workload appends, with each kind of check.
-    Fetch(Workload),
-    /// Reopening what the workload has appended.
-    Recover(Workload),
-    /// The workload's payloads as messages of each delivery, over a link that loses this share of acknowledgements.
-    Delivery(Workload, f64),
-}
-
-impl Row {
-    /// The workload behind it.
-    #[must_use]
-    pub fn workload(&self) -> &Workload {
-        match self {
-            Self::Append(workload)
-            | Self::Endless(workload)
-            | Self::Pipelined(workload)
-            | Self::Sustained(workload, _)
-            | Self::Reopen(workload, _)
-            | Self::Fetch(workload)
-            | Self::Recover(workload)
-            | Self::Delivery(workload, _) => workload,
-        }
-    }
-
-    /// A name for files and for choosing rows by.
-    #[must_use]
-    pub fn label(&self) -> String {
-        let kind = match self {
-            Self::Append(_) => "append",
-            Self::Endless(_) => "endless",
-            Self::Pipelined(_) => "pipelined",
-            Self::Sustained(..) => "sustained",
-            Self::Reopen(..) => "reopen",
-            Self::Fetch(_) => "fetch",
-            Self::Recover(_) => "recover",
-            Self::Delivery(workload, lost) => {
-                return format!("delivery-{}-ack-lost-{lost}", workload.payloads.mean_bytes());
-            }
-        };
-        format!("{kind}-{}", self.workload().label())
-    }
-
-    fn extent(&self, segment_bytes: u64) -> Extent {
-        let segments = match self {
-            Self::Append(_) | Self::Sustained(..) | Self::Reopen(..) | Self::Delivery(..) => ROTATIONS_MIN + 1,
-            Self::Pipelined(_) => SEGMENTS_PIPELINED,
-            Self::Endless(_) => SEGMENTS_ENDLESS,
-            Self::Fetch(_) => SEGMENTS_FETCH,
-            Self::Recover(_) => SEGMENTS_RECOVER,
-        };
-        Extent::of(self.workload(), segment_bytes, segments)
-    }
-
-    /// Bytes of files at one time: a log, the one it is compared with, and the limit's.
-    fn bytes(&self, segment_bytes: u64, repeats: Repeats) -> u64 {
-        let workload = self.workload();
-        let extent = self.extent(segment_bytes);
-        match self {
-            Self::Append(_) if workload.pace != Pace::Closed => open::bytes(workload, segment_bytes, repeats),
-            Self::Append(_) if closed::serves_all_repeats(workload) => {
-                extent.bytes(workload.partitions) * (2 + repeats.least as u64)
-            }
-            Self::Append(workload) if workload.acknowledge == Acknowledge::Durable => {
-                3 * durable::extent(workload, segment_bytes).bytes(workload.partitions)
-            }
-            Self::Append(_) => 3 * extent.bytes(workload.partitions),
-            Self::Pipelined(_) | Self::Endless(_) => 2 * extent.bytes(workload.partitions),
-            Self::Sustained(_, sustained) => sustained.room(segment_bytes),
-            Self::Reopen(_, reopen) => reopen.bytes + (1 << 30),
-            Self::Fetch(_) => extent.bytes(workload.partitions),
-            Self::Recover(_) => 2 * extent.bytes(workload.partitions),
-            Self::Delivery(..) => cost::bytes(workload),
-        }
-    }
-}
 
 /// How a run is made.
 #[derive(Clone, Debug)]
@@ -140,12 +46,12 @@ pub struct Settings {
     pub command: String,
 }
 
-/// A finished run, with the histograms that do not fit into its JSON.
+/// A run so far, with the histograms that do not fit into its JSON.
 pub struct Outcome {
     /// What `run.json` holds.
     pub result: RunResult,
-    /// Each open loop with its label.
-    pub open_loops: Vec<(String, OpenResult)>,
+    /// Those of figures that have any.
+    pub histograms: Vec<Histograms>,
     /// When it began.
     pub started: SystemTime,
 }
@@ -153,57 +59,80 @@ pub struct Outcome {
 /// Measures these rows.
 ///
 /// # Errors
-/// The first thing that could not be measured, or that did not verify.
+/// The first thing that could not be measured. What did not verify is no error: its figures are marked.
 pub fn run(rows: &[Row], settings: &Settings, progress: &mut Progress) -> Result<Outcome, LoadError> {
+    run_watched(rows, settings, progress, &mut |_| Ok(ControlFlow::Continue(())))
+}
+
+/// The same, shown to `watch` after each row, which may keep what there is, and may end the run: one that ends before its
+/// last row is marked as interrupted.
+///
+/// # Errors
+/// As [`run`], and those of `watch`.
+pub fn run_watched(
+    rows: &[Row],
+    settings: &Settings,
+    progress: &mut Progress,
+    watch: &mut dyn FnMut(&Outcome) -> io::Result<ControlFlow<()>>,
+) -> Result<Outcome, LoadError> {
     for row in rows {
-        row.workload().check()?;
+        row.check()?;
     }
     let started = SystemTime::now();
     let segment_bytes = segment_bytes(rows, settings)?;
     progress.steps(rows.len() + 1);
     progress.step(0, "the machine: clock, device, memory");
     let (scratch, kept) = directories(rows, settings, segment_bytes)?;
-    let host = host::facts(scratch.path());
-    let device = device::facts(scratch.path());
+    let mut outcome = begin(settings, started, scratch.path())?;
     make_room(rows, settings, segment_bytes, scratch.path())?;
 
     let site = Site { scratch: scratch.path(), kept: kept.as_ref(), seed: settings.seed };
     let kept_window = rows.first().map_or(Window::Mapped, |row| row.workload().window);
-    let mut figures = Vec::new();
-    let mut open_loops = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         progress.step(number + 1, &row.label());
         sys::forget_peak_memory();
-        let first = figures.len();
         let site = Site { kept: kept.as_ref().filter(|_| row.workload().window == kept_window), ..site };
-        match measure(row, segment_bytes, settings.repeats, site, progress)? {
-            Measured::Figures(measured) => figures.extend(measured),
-            Measured::Open(open) => {
-                figures.push(open.figure.clone());
-                open_loops.push((row.label(), *open));
-            }
-        }
+        let mut measured = match measure(row, segment_bytes, settings.repeats, site, progress) {
+            Err(error) if error.is_about_contents() => vec![unverified(row, &error)],
+            other => other?,
+        };
         let peak_memory_bytes = sys::peak_memory_bytes();
-        for figure in &mut figures[first..] {
+        for (figure, _) in &mut measured {
             figure.peak_memory_bytes = peak_memory_bytes;
             if settings.dir.is_some() && site.kept.is_none() {
                 figure.notes.push(format!("not kept: the log that stays has the {kept_window} window"));
             }
             if figure.latency_ns.is_some() {
                 let times = if figure.pace == Some("open") { "three times" } else { "twice" };
-                figure.notes.push(format!("the clock is read {times} an append, at {:.0} ns each", host.clock_ns));
+                let clock_ns = outcome.result.host.clock_ns;
+                figure.notes.push(format!("the clock is read {times} an append, at {clock_ns:.0} ns each"));
             }
+        }
+        for (figure, histograms) in measured {
+            outcome.result.figures.push(figure);
+            outcome.histograms.extend(histograms);
+        }
+        outcome.result.run.ended = host::utc(SystemTime::now());
+        outcome.result.interrupted = number + 1 < rows.len();
+        if watch(&outcome).map_err(LoadError::io("keeping the figures so far"))?.is_break() {
+            break;
         }
     }
     if let Some(log) = kept {
         log.close()?;
     }
     progress.finish();
+    Ok(outcome)
+}
+
+/// Everything but figures.
+fn begin(settings: &Settings, started: SystemTime, scratch: &Path) -> Result<Outcome, LoadError> {
+    let (host, device) = (host::facts(scratch), device::facts(scratch));
     let (commit, dirty) = host::commit();
     let run = RunFacts {
         id: run_id(started),
         started: host::utc(started),
-        ended: host::utc(SystemTime::now()),
+        ended: host::utc(started),
         commit,
         dirty,
         crate_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -213,17 +142,47 @@ pub fn run(rows: &[Row], settings: &Settings, progress: &mut Progress) -> Result
         command: settings.command.clone(),
         seed: settings.seed,
     };
-    Ok(Outcome {
-        result: RunResult { schema_version: SCHEMA_VERSION, run, host, device, figures },
-        open_loops,
-        started,
-    })
+    let mut notes = Vec::new();
+    if host::is_memory(&host.file_system) {
+        notes
+            .push(format!("the file system is memory ({}): nothing here says anything about a disk", host.file_system));
+    }
+    if run.profile != "release" {
+        notes.push(format!("this is a {} build: its figures mean nothing", run.profile));
+    }
+    let generator = generator::facts()?;
+    let result = RunResult {
+        schema_version: SCHEMA_VERSION,
+        run,
+        host,
+        device,
+        generator,
+        figures: Vec::new(),
+        interrupted: true,
+        notes,
+    };
+    Ok(Outcome { result, histograms: Vec::new(), started })
 }
 
-enum Measured {
-    Figures(Vec<Figure>),
-    Open(Box<OpenResult>),
+/// What stays of a row whose reader found something else than was appended.
+fn unverified(row: &Row, error: &LoadError) -> Measured {
+    let mut figure = Figure::of(row.workload());
+    figure.workload = match row {
+        Row::Append(_) => Kind::Append,
+        Row::Sweep(_) => Kind::Sweep,
+        Row::Endless(_) => Kind::Endless,
+        Row::Pipelined(_) => Kind::Pipelined,
+        Row::Sustained(..) => Kind::Sustained,
+        Row::Fetch(_) => Kind::Fetch,
+        Row::Recover(_) | Row::Reopen(..) => Kind::Recover,
+        Row::Delivery(..) => Kind::Delivery,
+    };
+    figure.notes.push(format!("not verified: {error}"));
+    (figure, None)
 }
+
+/// A figure, and the histograms behind it.
+type Measured = (Figure, Option<Histograms>);
 
 fn measure(
     row: &Row,
@@ -231,16 +190,24 @@ fn measure(
     repeats: Repeats,
     site: Site<'_>,
     progress: &Progress,
-) -> Result<Measured, LoadError> {
+) -> Result<Vec<Measured>, LoadError> {
     let extent = row.extent(segment_bytes);
-    Ok(Measured::Figures(match row {
+    let with = |(figure, histograms): (Figure, Histograms)| (figure, Some(histograms));
+    let figures = match row {
         Row::Append(workload) => match workload.pace {
+            Pace::Closed if workload.acknowledge == Acknowledge::Durable => {
+                return Ok(vec![with(durable::measure(workload, segment_bytes, repeats, site)?)]);
+            }
             Pace::Closed => vec![closed::measure(workload, extent, repeats, site)?],
             Pace::Open { rate_per_second } => {
-                let open = open::measure(workload, segment_bytes, repeats, site, rate_per_second)?;
-                return Ok(Measured::Open(Box::new(open)));
+                return Ok(vec![with(open::measure(workload, segment_bytes, repeats, site, rate_per_second)?)]);
             }
         },
+        Row::Sweep(workload) => {
+            let told = |rate: &str| progress.about(rate);
+            let measured = sweep::measure(workload, segment_bytes, repeats, site, told)?;
+            return Ok(measured.into_iter().map(with).collect());
+        }
         Row::Endless(workload) => vec![endless::measure(workload, extent, repeats, site)?],
         Row::Pipelined(workload) => vec![pipelined::measure(workload, extent, repeats, site)?],
         Row::Sustained(workload, sustained) => {
@@ -250,7 +217,8 @@ fn measure(
         Row::Fetch(workload) => fetch::measure(workload, extent, repeats, site)?,
         Row::Delivery(workload, lost) => cost::measure(workload, *lost, repeats, site)?,
         Row::Recover(workload) => vec![recover::measure(workload, extent, repeats, site)?],
-    }))
+    };
+    Ok(figures.into_iter().map(|figure| (figure, None)).collect())
 }
 
 /// A name for the run that sorts by time.

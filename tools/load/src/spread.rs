@@ -12,10 +12,8 @@ pub struct Spread {
     /// The largest.
     pub max: f64,
     /// A quarter of the repeats are at most this.
-    #[serde(skip)]
     pub lower_quarter: f64,
     /// A quarter of the repeats are at least this.
-    #[serde(skip)]
     pub upper_quarter: f64,
 }
 

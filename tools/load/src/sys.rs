@@ -49,14 +49,48 @@ pub(crate) fn room(dir: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Page faults of the calling thread that needed no I/O.
-pub(crate) fn minor_faults() -> u64 {
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: `usage` is large enough and outlives the call.
-    unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
-    // SAFETY: all zeroes is a valid `rusage`, whether or not the call filled it.
-    let usage = unsafe { usage.assume_init() };
-    usage.ru_minflt.unsigned_abs()
+/// What a thread has caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// Page faults that needed no I/O.
+    pub(crate) minor_faults: u64,
+    /// Whether it gave up the processor or was taken off it.
+    pub(crate) context_switches: u64,
+}
+
+impl Usage {
+    /// Of the calling thread, so far.
+    pub(crate) fn of_thread() -> Self {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: `usage` is large enough and outlives the call.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+        // SAFETY: all zeroes is a valid `rusage`, whether or not the call filled it.
+        let usage = unsafe { usage.assume_init() };
+        Self {
+            minor_faults: usage.ru_minflt.unsigned_abs(),
+            context_switches: (usage.ru_nvcsw + usage.ru_nivcsw).unsigned_abs(),
+        }
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            minor_faults: self.minor_faults - before.minor_faults,
+            context_switches: self.context_switches - before.context_switches,
+        }
+    }
+
+    /// In a thousand appends: page faults, and context switches.
+    pub(crate) fn per_thousand(self, appends: u64) -> (f64, f64) {
+        let share = |count: u64| count as f64 * 1e3 / appends.max(1) as f64;
+        (share(self.minor_faults), share(self.context_switches))
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.minor_faults += other.minor_faults;
+        self.context_switches += other.context_switches;
+    }
 }
 
 /// The most memory this process has held since it began, or since [`forget_peak_memory`].
@@ -97,6 +131,8 @@ mod tests {
         assert!(peak_memory_bytes().is_some_and(|bytes| bytes > 0));
         assert!(resident_bytes().is_some_and(|bytes| bytes > 0));
         assert!(dirty_and_writeback_bytes().is_some());
-        minor_faults();
+        std::thread::yield_now();
+        let usage = Usage::of_thread();
+        assert_eq!(usage.since(usage), Usage::default());
     }
 }

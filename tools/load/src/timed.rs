@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::error::LoadError;
-use crate::sys;
+use crate::sys::Usage;
 
 /// Threads that wait spin this often before they let others run.
 const SPINS: u32 = 10_000;
@@ -15,8 +15,8 @@ const SPINS: u32 = 10_000;
 pub(crate) struct Timing {
     /// From the first lane's start to the last one's end.
     pub(crate) seconds: f64,
-    /// Page faults of all lanes meanwhile.
-    pub(crate) minor_faults: u64,
+    /// Of all lanes meanwhile.
+    pub(crate) usage: Usage,
 }
 
 /// Runs `work` on a thread for each lane, all at once.
@@ -28,11 +28,11 @@ pub(crate) fn timed<L: Send, R: Send>(
     let (start_line, work) = (&start_line, &work);
     let run = |lane: &mut L| {
         start_line.wait();
-        let faults_before = sys::minor_faults();
+        let before = Usage::of_thread();
         let start = Instant::now();
         let result = work(lane);
         let end = Instant::now();
-        result.map(|result| (start, end, sys::minor_faults() - faults_before, result))
+        result.map(|result| (start, end, Usage::of_thread().since(before), result))
     };
     let ended = thread::scope(|scope| {
         let threads: Vec<_> = lanes.iter_mut().map(|lane| scope.spawn(move || run(lane))).collect();
@@ -44,8 +44,9 @@ pub(crate) fn timed<L: Send, R: Send>(
     let first = ended.iter().map(|(start, ..)| *start).min();
     let last = ended.iter().map(|(_, end, ..)| *end).max();
     let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-    let minor_faults = ended.iter().map(|(.., faults, _)| faults).sum();
-    Ok((Timing { seconds, minor_faults }, ended.into_iter().map(|(.., result)| result).collect()))
+    let mut usage = Usage::default();
+    ended.iter().for_each(|(.., of_lane, _)| usage += *of_lane);
+    Ok((Timing { seconds, usage }, ended.into_iter().map(|(.., result)| result).collect()))
 }
 
 /// Holds every thread until the last has come. Spinning, since waking a sleeper takes longer than a short block.

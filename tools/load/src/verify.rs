@@ -198,6 +198,13 @@ pub enum VerifyError {
     },
     /// A record holds what nobody sent.
     NeverSent,
+    /// What was waited for is not all durable.
+    NotDurable {
+        /// The first offset that is not durable.
+        durable: u64,
+        /// The end of what was acknowledged.
+        end: u64,
+    },
 }
 
 impl fmt::Display for VerifyError {
@@ -212,6 +219,7 @@ impl fmt::Display for VerifyError {
             Self::Contents { offset } => write!(f, "the record at offset {offset} holds other bytes than were sent"),
             Self::Occurrences { expected, found } => write!(f, "a record sent {expected} times is there {found} times"),
             Self::NeverSent => f.write_str("there is a record that was never sent"),
+            Self::NotDurable { durable, end } => write!(f, "durable up to offset {durable} of {end}"),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The axes of a workload, and which combinations of them mean something.
 
+mod error;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use self::error::WorkloadError;
 use crate::payload::Payloads;
 
 /// A batch may take this many bytes: a block has to cross at least sixteen segments in reasonable memory.
@@ -20,6 +23,10 @@ pub const PRODUCERS_MAX: usize = 4 << 20;
 pub const SESSIONS_MAX: usize = 4_096;
 /// Partitions of one workload.
 pub const PARTITIONS_MAX: usize = 1_024;
+/// The steepest skew: the second takes a sixteenth of the first's.
+pub const SKEW_MAX: f64 = 4.0;
+/// Producers in partitions that one thread goes round under a skew.
+pub const SKEWED_MAX: usize = 65_536;
 /// Appends a second of an open loop.
 pub const RATE_MAX: f64 = 100e6;
 
@@ -134,6 +141,11 @@ pub struct Workload {
     pub producers: usize,
     /// Partitions, dealt out to the threads.
     pub partitions: usize,
+    /// How much more often some producers and partitions of a thread are taken than others: the exponent of Zipf's law, 0
+    /// for all alike.
+    pub skew: f64,
+    /// Readers that follow each partition.
+    pub readers: usize,
     /// The share of appends that are a retry of the one before.
     pub duplicates: f64,
     /// What an append waits for.
@@ -155,6 +167,8 @@ impl Workload {
             threads: 1,
             producers: 1,
             partitions: 1,
+            skew: 0.0,
+            readers: 0,
             duplicates: 0.0,
             acknowledge: Acknowledge::Written,
             window: Window::Mapped,
@@ -191,6 +205,15 @@ impl Workload {
         {
             return Err(WorkloadError::Rate(rate_per_second));
         }
+        if !(0.0..=SKEW_MAX).contains(&self.skew) {
+            return Err(WorkloadError::Skew(self.skew));
+        }
+        if self.skew > 0.0 {
+            within("producers times partitions under a skew", self.producers * self.partitions, SKEWED_MAX)?;
+        }
+        if self.readers > 0 {
+            within("readers of all partitions", self.readers.saturating_mul(self.partitions), THREADS_MAX)?;
+        }
         if self.idempotence == Idempotence::Off {
             if self.duplicates > 0.0 {
                 return Err(WorkloadError::DuplicatesWithoutIdempotence(self.duplicates));
@@ -204,6 +227,20 @@ impl Workload {
         Ok(())
     }
 
+    /// Refuses what readers that follow appends cannot measure.
+    pub(crate) fn check_readers(&self) -> Result<(), WorkloadError> {
+        if self.readers == 0 {
+            return Ok(());
+        }
+        if self.pace == Pace::Closed || self.partitions != self.threads {
+            return Err(WorkloadError::Readers { threads: self.threads, partitions: self.partitions });
+        }
+        if self.duplicates > 0.0 {
+            return Err(WorkloadError::ReadersOfDuplicates(self.duplicates));
+        }
+        Ok(())
+    }
+
     fn batch_bytes_max(&self) -> usize {
         self.payloads.longest().saturating_mul(self.batch).max(1)
     }
@@ -213,11 +250,20 @@ impl Workload {
     pub fn label(&self) -> String {
         let mut label =
             format!("{}-{}b-batch{}-threads{}", self.idempotence, self.payloads.mean_bytes(), self.batch, self.threads);
+        if self.payloads.mix().is_some() {
+            label += "-mix";
+        }
         if self.idempotence != Idempotence::Off {
             label += &format!("-producers{}", self.producers);
         }
         if self.partitions > 1 {
             label += &format!("-partitions{}", self.partitions);
+        }
+        if self.skew > 0.0 {
+            label += &format!("-skew{}", (self.skew * 100.0).round());
+        }
+        if self.readers > 0 {
+            label += &format!("-readers{}", self.readers);
         }
         if self.duplicates > 0.0 {
             label += &format!("-duplicates{}", (self.duplicates * 1e6).round());
@@ -234,81 +280,6 @@ impl Workload {
         label
     }
 }
-
-/// A workload that cannot be measured.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum WorkloadError {
-    /// An axis that must be at least one.
-    Zero {
-        /// Which axis.
-        axis: &'static str,
-    },
-    /// An axis above its limit.
-    AboveLimit {
-        /// Which axis.
-        axis: &'static str,
-        /// What was asked for.
-        value: usize,
-        /// The most there can be.
-        limit: usize,
-    },
-    /// A share outside of 0 to 1.
-    Duplicates(f64),
-    /// A rate that no schedule can have.
-    Rate(f64),
-    /// Retries that nothing would recognise.
-    DuplicatesWithoutIdempotence(f64),
-    /// Each thread drives producers of its own.
-    FewerProducersThanThreads {
-        /// Producers asked for.
-        producers: usize,
-        /// Threads asked for.
-        threads: usize,
-    },
-    /// A cell without messages, or with more than fit into memory.
-    Messages {
-        /// What was asked for.
-        value: u64,
-        /// The most there can be.
-        limit: u64,
-    },
-    /// A share of requests that no fault can strike.
-    FaultRate {
-        /// What was asked for.
-        value: f64,
-        /// The most there can be.
-        limit: f64,
-    },
-}
-
-impl fmt::Display for WorkloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Zero { axis } => write!(f, "{axis} is 0: at least 1 is needed"),
-            Self::AboveLimit { axis, value, limit } => write!(f, "{axis} is {value}: the limit is {limit}"),
-            Self::Duplicates(share) => {
-                write!(f, "the share of duplicates is {share}: it must be at least 0 and below 1")
-            }
-            Self::Rate(rate) => write!(f, "the rate is {rate} a second: it must be above 0 and at most {RATE_MAX:.0}"),
-            Self::Messages { value, limit } => write!(f, "messages is {value}: it must be from 1 to {limit}"),
-            Self::FaultRate { value, limit } => {
-                write!(f, "the rate of faults is {value}: it must be above 0 and at most {limit}")
-            }
-            Self::DuplicatesWithoutIdempotence(share) => {
-                write!(f, "a share of duplicates of {share} needs idempotence: off recognises no duplicate")
-            }
-            Self::FewerProducersThanThreads { producers, threads } => {
-                write!(
-                    f,
-                    "{producers} producers are fewer than {threads} threads: each thread drives producers of its own"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for WorkloadError {}
 
 /// A value from outside, quoted so that an empty one can be seen.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
@@ -350,6 +321,9 @@ mod tests {
         check(Workload { pace: Pace::Open { rate_per_second: f64::NAN }, ..workload() }, "rate is NaN");
         check(Workload { idempotence: Idempotence::ById, threads: 2, ..workload() }, "fewer than 2 threads");
         check(Workload { idempotence: Idempotence::Session, producers: 5_000, ..workload() }, "limit is 4096");
+        check(Workload { skew: 5.0, ..workload() }, "skew is 5");
+        let readers = Workload { readers: 1, partitions: 2, ..workload() };
+        assert!(readers.check_readers().is_err_and(|error| error.to_string().contains("1 threads and 2 partitions")));
         assert_eq!(workload().check(), Ok(()));
     }
 

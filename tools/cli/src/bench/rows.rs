@@ -18,12 +18,20 @@ pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         && arguments.threads.is_empty()
         && arguments.producers.is_empty()
         && arguments.partitions.is_empty()
+        && arguments.payload_mix.is_none()
+        && arguments.skew.is_empty()
+        && arguments.readers.is_empty()
         && arguments.duplicates.is_empty()
         && arguments.acknowledge.is_empty()
         && arguments.window.is_empty()
         && arguments.rate.is_empty()
         && arguments.pace.is_none()
+        && !arguments.sweep
+        && !arguments.scan
         && !arguments.pipelined);
+    if arguments.full && axes {
+        return Err(Failure::Usage("--full has all axes: leave out the others".to_owned()));
+    }
     if let Some(bytes) = arguments.bytes {
         return sustained(arguments, bytes);
     }
@@ -31,6 +39,7 @@ pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         return reopened(arguments, bytes);
     }
     match (axes, arguments.quick) {
+        (false, _) if arguments.full => Ok(canonical::full_rows()),
         (false, false) => Ok(canonical::rows()),
         (false, true) => Ok(canonical::quick_rows()),
         (true, _) => combinations(arguments),
@@ -46,6 +55,12 @@ fn without(arguments: &Arguments, flag: &str) -> Result<(), Failure> {
         ("--threads", !arguments.threads.is_empty()),
         ("--producers", !arguments.producers.is_empty()),
         ("--partitions", !arguments.partitions.is_empty()),
+        ("--payload-mix", arguments.payload_mix.is_some()),
+        ("--skew", !arguments.skew.is_empty()),
+        ("--readers", !arguments.readers.is_empty()),
+        ("--sweep", arguments.sweep),
+        ("--scan", arguments.scan),
+        ("--full", arguments.full),
         ("--duplicates", !arguments.duplicates.is_empty()),
         ("--acknowledge", !arguments.acknowledge.is_empty()),
         ("--rate", !arguments.rate.is_empty()),
@@ -98,8 +113,15 @@ fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         payloads(arguments)?.into_iter().map(|payloads| Workload::new(Arc::new(payloads))).collect();
     workloads = each(&workloads, &or(&arguments.batch, &[1]), |workload, batch| workload.batch = batch);
     workloads = each(&workloads, &or(&arguments.threads, threads), |workload, threads| workload.threads = threads);
-    workloads =
-        each(&workloads, &or(&arguments.partitions, &[1]), |workload, partitions| workload.partitions = partitions);
+    workloads = each(&workloads, &or(&arguments.readers, &[0]), |workload, readers| workload.readers = readers);
+    let partitions: Vec<Option<usize>> =
+        or(&arguments.partitions.iter().copied().map(Some).collect::<Vec<_>>(), &[None]);
+    workloads = each(&workloads, &partitions, |workload, partitions| {
+        // Readers that follow need to know who appends to their partition.
+        let usual = if workload.readers > 0 && !arguments.scan { workload.threads } else { 1 };
+        workload.partitions = partitions.unwrap_or(usual);
+    });
+    workloads = each(&workloads, &or(&arguments.skew, &[0.0]), |workload, skew| workload.skew = skew);
     workloads = each(&workloads, &or(&arguments.acknowledge, &[level]), |workload, level| {
         workload.acknowledge = level;
     });
@@ -120,11 +142,16 @@ fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     }
     let mut rows: Vec<Row> = Vec::new();
     for workload in workloads {
-        workload.check().map_err(LoadError::from)?;
         if arguments.pipelined && workload.acknowledge != Acknowledge::Durable {
             return Err(Failure::Usage(format!("a pipeline ends when it is durable, not {}", workload.acknowledge)));
         }
-        let row = if arguments.pipelined { Row::Pipelined(workload) } else { Row::Append(workload) };
+        let row = match (arguments.pipelined, arguments.sweep, arguments.scan) {
+            (true, ..) => Row::Pipelined(workload),
+            (_, true, _) => Row::Sweep(workload),
+            (.., true) => Row::Fetch(workload),
+            _ => Row::Append(workload),
+        };
+        row.check().map_err(LoadError::from)?;
         if rows.iter().all(|other| other.label() != row.label()) {
             rows.push(row);
         }
@@ -135,6 +162,13 @@ fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
 fn payloads(arguments: &Arguments) -> Result<Vec<Payloads>, Failure> {
     if let Some(path) = &arguments.payload_file {
         return Ok(vec![Payloads::lines_of(path).map_err(LoadError::from)?]);
+    }
+    if let Some(mix) = &arguments.payload_mix {
+        let limit = oncelog::format::FRAME_BYTES_MAX;
+        return match mix.iter().find(|(bytes, _)| *bytes > limit) {
+            Some((bytes, _)) => Err(Failure::Usage(format!("payload bytes is {bytes}: the limit is {limit}"))),
+            None => Ok(vec![Payloads::mixed(mix).map_err(LoadError::from)?]),
+        };
     }
     let usual: &[usize] = if arguments.quick { &[100, 1024] } else { &[100] };
     let sizes = or(&arguments.payload_bytes, usual);
@@ -154,6 +188,15 @@ fn paces(arguments: &Arguments) -> Result<Vec<Pace>, Failure> {
         (Some("closed"), [rate, ..]) => Err(Failure::Usage(format!(
             "a rate of {rate} a second is a schedule: a closed loop has none, leave out one of the two"
         ))),
+        (Some("closed"), []) if arguments.sweep => {
+            Err(Failure::Usage("a sweep is of schedules: a closed loop has none, leave out one of the two".to_owned()))
+        }
+        (None, []) if arguments.sweep && arguments.acknowledge.contains(&Acknowledge::Durable) => {
+            Ok(vec![Pace::Open { rate_per_second: canonical::DURABLE_SWEEP_PER_SECOND }])
+        }
+        (None, []) if arguments.sweep || (!arguments.readers.is_empty() && !arguments.scan) => {
+            Ok(vec![Pace::Open { rate_per_second: canonical::RATE_PER_SECOND }])
+        }
         (Some("open"), []) => Ok(vec![Pace::Open { rate_per_second: canonical::RATE_PER_SECOND }]),
         (_, []) => Ok(vec![Pace::Closed]),
         (_, rates) => Ok(rates.iter().map(|rate| Pace::Open { rate_per_second: *rate }).collect()),

@@ -19,8 +19,12 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(workload: &Workload, rate_per_second: f64, seconds: f64) -> Self {
+        Self::of_rate(rate_per_second, seconds, workload.threads)
+    }
+
+    pub(super) fn of_rate(rate_per_second: f64, seconds: f64, threads: usize) -> Self {
         let warm_up_seconds = WARM_UP_SECONDS.min(seconds / 5.0);
-        Self { rate_per_second, warm_up_seconds, recorded_seconds: seconds, threads: workload.threads }
+        Self { rate_per_second, warm_up_seconds, recorded_seconds: seconds, threads }
     }
 
     pub(super) fn slots(&self, seconds: f64) -> u64 {
@@ -43,5 +47,22 @@ impl Plan {
     pub(super) fn due(&self, thread: usize, slot: u64) -> u64 {
         let turn = slot as f64 * self.threads as f64 + thread as f64;
         (turn * 1e9 / self.rate_per_second) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_spread_evenly_over_time_and_threads() {
+        let plan = Plan::of_rate(1_000.0, 1.0, 2);
+        assert_eq!(
+            [plan.due(0, 0), plan.due(1, 0), plan.due(0, 1), plan.due(1, 1)],
+            [0, 1_000_000, 2_000_000, 3_000_000]
+        );
+        assert_eq!(plan.slots(1.0), 500);
+        // No rounding adds up: after an hour the schedule is still where it should be.
+        assert_eq!(Plan::of_rate(3.0, 1.0, 1).due(0, 3 * 3600), 3_600_000_000_000);
     }
 }

@@ -1,6 +1,6 @@
 //! The table of what each delivery costs.
 
-use super::{Table, median, number, payload, ratio, scaled, time, time_range};
+use super::columns::{Table, median, number, payload, ratio, scaled, time, time_range};
 use crate::result::Figure;
 
 pub(super) fn cost(text: &mut String, figures: &[&Figure]) {

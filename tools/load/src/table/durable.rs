@@ -1,6 +1,6 @@
 //! Tables of what is waited for until it is on the device.
 
-use super::{Table, idempotence, median, number, or_dash, payload, ratio, scaled};
+use super::columns::{Table, idempotence, median, number, or_dash, payload, ratio, scaled};
 use crate::result::{Figure, Second, SustainedSecond};
 use crate::spread::Spread;
 use crate::workload::Window;
