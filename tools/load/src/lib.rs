@@ -59,7 +59,7 @@ mod workload;
 
 pub use closed::Repeats;
 pub use error::LoadError;
-pub use harness::{records_of_block, time_blocks, time_reopening};
+pub use harness::{records_of_block, time_blocks, with_reopenings};
 pub use open::OpenResult;
 pub use payload::{PayloadError, Payloads};
 pub use progress::Progress;

@@ -23,7 +23,7 @@ use crate::lane::{Append, Outcome, Work};
 use crate::recorder::{Recorder, floor_of, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
-use crate::stage::{Stage, options_of};
+use crate::stage::{Stage, options_of, throw_away};
 use crate::timed::timed;
 use crate::workload::{Acknowledge, Pace, Window, Workload};
 
@@ -90,6 +90,7 @@ pub(crate) fn measure(
         let seconds = ran.seconds;
         follow(&mut recorded, ran.recorder);
         stage.verify()?;
+        throw_away(&scratch.path().join("own"));
         drop(stage);
 
         follow(&mut baseline, run_empty(plan, workload.threads, repeat, start, None)?.recorder);
@@ -107,6 +108,7 @@ pub(crate) fn measure(
             medians_at_rest.push(ran.recorder.latency.value_at_quantile(0.5) as f64);
             follow(&mut at_rest, ran.recorder);
             stage.verify()?;
+            throw_away(&dir);
         }
     }
     let (Some(recorded), Some(baseline)) = (recorded, baseline) else {

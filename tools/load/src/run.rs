@@ -23,7 +23,7 @@ pub const SEGMENT_BYTES: u64 = if cfg!(debug_assertions) { 256 << 10 } else { 8 
 /// The smallest segment of a log.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Filled in a block without end.
-const SEGMENTS_ENDLESS: u64 = 64;
+const SEGMENTS_ENDLESS: u64 = 32;
 /// Filled in a pipeline.
 const SEGMENTS_PIPELINED: u64 = 16;
 /// Filled before a scan.
