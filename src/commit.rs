@@ -2,7 +2,12 @@
 //! that wait and for what nobody waits for.
 
 use crate::{
-    committer::FlushKind, core::Core, error::DurableError, names::Content, options::Window, partition::PartitionState,
+    committer::{FlushKind, Turn},
+    core::Core,
+    error::DurableError,
+    names::Content,
+    options::Window,
+    partition::PartitionState,
 };
 use std::{
     io,
@@ -27,33 +32,28 @@ impl Core {
         let until = Instant::now().checked_add(timeout);
         let covered = || partition.durable.offset() > offset;
         let committer = &self.committer;
-        let mut ticket = None;
+        let mut seat = None;
         loop {
             if covered() {
-                committer.leave(ticket);
+                committer.leave(seat);
                 return Ok(true);
             }
             if let Some(error) = committer.poison() {
-                committer.leave(ticket);
+                committer.leave(seat);
                 return Err(error);
             }
             let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                committer.leave(ticket);
+                committer.leave(seat);
                 return Ok(covered());
             }
-            if !committer.take_role(ticket) {
-                if ticket.is_none() {
-                    ticket = committer.add_thread(partition, offset);
-                }
+            if let Turn::Wait { round, value, pause } = committer.enter(partition, offset, &mut seat) {
                 // A mark that moved before the entry was made has not woken this thread.
-                if ticket.is_some() && !covered() {
-                    thread::park_timeout(left);
+                if !covered() {
+                    committer.sleep(round, value, pause.map_or(left, |pause| pause.min(left)));
                 }
                 continue;
             }
-            ticket = None;
-            committer.linger();
             let moved = self.round(Some(partition));
             committer.hand_over(true);
             self.try_settle();
@@ -69,7 +69,7 @@ impl Core {
             if let Some(error) = self.committer.poison() {
                 return Err(error);
             }
-            let has_role = self.committer.take_role(None);
+            let has_role = self.committer.take_role();
             let moved = has_role && self.round(Some(partition));
             if has_role {
                 self.committer.hand_over(false);
@@ -83,7 +83,7 @@ impl Core {
 
     /// One round of the committer's own thread, if nobody else is at it.
     pub(crate) fn commit_in_background(&self) {
-        if self.committer.take_role(None) {
+        if self.committer.take_role() {
             let moved = self.round(None);
             self.committer.hand_over(false);
             self.try_settle();

@@ -8,7 +8,8 @@
 //!
 //! The role is taken by whoever needs it: a thread that waits for its record becomes the committer if nobody is, so that
 //! the one that waits alone pays for no hand-over. Who comes while a round is under way rides the next one. A round that
-//! follows a group waits, up to the time of one flush, for those whom the last one woke: they are likely to be back.
+//! follows a group waits, up to the time of one flush, for those whom the last one woke: they are likely to be back. The
+//! last of them begins it. The first only sleeps for so long, in case they are not: being woken takes longer than coming.
 //!
 //! After a write or a flush has failed, nobody knows what is on the device: the system may have dropped the pages and
 //! cleared the error. So nothing is tried again. The log is poisoned: nothing above the durable marks is acknowledged any
@@ -32,15 +33,16 @@ use std::{
     fs::File,
     io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
-    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
-/// Longest that a round waits for those whom the last one woke.
+/// A round waits for those whom the last one woke for as long as so many rounds took.
+const LINGER_ROUNDS: u32 = 2;
+/// And not longer than this.
 const LINGER_MAX: Duration = Duration::from_millis(1);
 
 /// How what a round writes is made durable.
@@ -64,25 +66,64 @@ pub(crate) struct Waiting {
 }
 
 enum Wake {
-    Thread(Thread),
+    /// It sleeps until that round is over.
+    Thread {
+        round: u64,
+    },
     Task(Waker),
+}
+
+/// A thread's place among those that wait, until its round is over.
+#[derive(Clone, Copy)]
+pub(crate) struct Seat {
+    ticket: u64,
+    round: u64,
 }
 
 #[derive(Default)]
 pub(crate) struct Role {
-    pub(crate) taken: bool,
-    pub(crate) waiting: Vec<Waiting>,
+    taken: bool,
+    waiting: Vec<Waiting>,
     tickets: u64,
-    /// Whom the last round has woken and who may come back.
-    woken: usize,
+    /// The round that is under way, or the next one.
+    round: u64,
+    /// Whose ticket begins the next round if the others are not back by then.
+    lingers: Option<(u64, Instant)>,
+    /// How many were waiting when the last round ended: all are likely to be back, those of that round and the later ones.
+    expected: usize,
     /// How long the last round took.
     pub(crate) last_round: Duration,
 }
 
 impl Role {
-    /// Whether as many wait as the last round woke: the thread that is about to commit is one of them.
-    fn all_are_back(&self) -> bool {
-        self.waiting.len() + 1 >= self.woken
+    fn take(&mut self, seat: Option<Seat>) {
+        self.taken = true;
+        self.lingers = None;
+        if let Some(own) = seat {
+            self.waiting.retain(|waiting| waiting.ticket != own.ticket);
+        }
+    }
+
+    /// How long a thread waits before it begins a round itself: not at all where all others are back; none where somebody
+    /// else does.
+    fn pause(&self, seat: Option<Seat>) -> Option<Duration> {
+        let others = self.waiting.len() - usize::from(seat.is_some());
+        match self.lingers {
+            _ if self.taken => None,
+            _ if others + 1 >= self.expected => Some(Duration::ZERO),
+            Some((ticket, _)) if seat.is_none_or(|own| own.ticket != ticket) => None,
+            Some((_, until)) => Some(until.saturating_duration_since(Instant::now())),
+            None => Some((self.last_round * LINGER_ROUNDS).min(LINGER_MAX)),
+        }
+    }
+
+    /// A new entry for a thread, which the next round that begins may serve.
+    fn seat(&mut self, partition: &Arc<PartitionState>, offset: u64) -> Seat {
+        self.tickets += 1;
+        let seat = Seat { ticket: self.tickets, round: self.round + u64::from(self.taken) };
+        let wake = Wake::Thread { round: seat.round };
+        self.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket: seat.ticket, wake });
+        seat
     }
 
     /// The partitions that somebody waits for.
@@ -91,11 +132,22 @@ impl Role {
     }
 }
 
+/// What a thread does whose record is not durable.
+pub(crate) enum Turn {
+    /// It has the role.
+    Commit,
+    /// It sleeps until that round is over, whose word has this value as long as it is not; and not longer than the pause.
+    Wait { round: u64, value: u32, pause: Option<Duration> },
+}
+
 /// See the head of this file.
 pub(crate) struct Committer {
     role: Mutex<Role>,
-    /// Somebody has come to wait.
-    came: Condvar,
+    /// Changed when a round is over: of an even round the first, of an odd one the second. Those who wait for it sleep on
+    /// it, and one call wakes them all.
+    words: [AtomicU32; 2],
+    /// The role's, to be read without its lock.
+    round: AtomicU64,
     /// Rouses the committer's own thread, which commits for tasks and by interval.
     pub(crate) signal: Signal,
     /// Appenders wait for the device to catch up. Set by the preparer, taken by the committer's own thread.
@@ -116,7 +168,8 @@ impl Committer {
         let ring = if io_uring { Ring::new().ok() } else { None };
         Self {
             role: Mutex::default(),
-            came: Condvar::new(),
+            words: [AtomicU32::new(0), AtomicU32::new(0)],
+            round: AtomicU64::new(0),
             signal: Signal::default(),
             is_behind: AtomicBool::new(false),
             poison: OnceLock::new(),
@@ -148,24 +201,32 @@ impl Committer {
         let _ = self.poison.set((doing, error));
     }
 
-    /// Puts the calling thread among those that wait for the committer, and returns the entry's ticket; none if there is no
-    /// committer any more, and the thread may be it.
-    pub(crate) fn add_thread(&self, partition: &Arc<PartitionState>, offset: u64) -> Option<u64> {
+    /// Seats the calling thread among those that wait, or makes it the committer.
+    pub(crate) fn enter(&self, partition: &Arc<PartitionState>, offset: u64, seat: &mut Option<Seat>) -> Turn {
         let mut role = self.role();
-        if !role.taken {
-            return None;
+        // Whoever waited for a round that is over has lost its seat with it.
+        seat.take_if(|seat| seat.round < role.round);
+        let pause = match role.pause(*seat) {
+            Some(pause) if pause.is_zero() => {
+                role.take(seat.take());
+                return Turn::Commit;
+            }
+            pause => pause,
+        };
+        let own = *seat.get_or_insert_with(|| role.seat(partition, offset));
+        if let (Some(pause), None) = (pause, role.lingers) {
+            role.lingers = Some((own.ticket, Instant::now() + pause));
         }
-        role.tickets += 1;
-        let ticket = role.tickets;
-        let wake = Wake::Thread(thread::current());
-        role.waiting.push(Waiting { partition: Arc::clone(partition), offset, ticket, wake });
-        // The last one that a lingering committer waits for, and not each of them: being woken takes longer than coming.
-        let all_are_back = role.all_are_back();
-        drop(role);
-        if all_are_back {
-            self.came.notify_one();
-        }
-        Some(ticket)
+        Turn::Wait { round: own.round, value: self.word(own.round).load(Ordering::Relaxed), pause }
+    }
+
+    /// Sleeps until the round is over, or for so long.
+    pub(crate) fn sleep(&self, round: u64, value: u32, time: Duration) {
+        sys::sleep_on(self.word(round), value, time);
+    }
+
+    fn word(&self, round: u64) -> &AtomicU32 {
+        &self.words[(round & 1) as usize]
     }
 
     /// Wakes `waker` once `offset` is durable.
@@ -187,49 +248,42 @@ impl Committer {
         self.signal.raise();
     }
 
-    /// Takes a waiting thread's entry back. If it was to be the next committer, another one is.
-    pub(crate) fn leave(&self, ticket: Option<u64>) {
-        let Some(own) = ticket else { return };
+    /// Takes a waiting thread's seat back. If others wait for it to begin the next round, another one does.
+    pub(crate) fn leave(&self, seat: Option<Seat>) {
+        let Some(own) = seat else { return };
+        // Most threads are woken by the end of their round, which has taken their seats back: no lock for those.
+        if own.round < self.round.load(Ordering::Acquire) {
+            return;
+        }
         let mut role = self.role();
-        role.waiting.retain(|waiting| waiting.ticket != own);
-        if !role.taken {
-            self.rouse_next(&role);
+        role.waiting.retain(|waiting| waiting.ticket != own.ticket);
+        role.lingers.take_if(|(lingering, _)| *lingering == own.ticket);
+        if !role.taken && role.lingers.is_none() {
+            self.rouse_one(&role);
         }
     }
 
-    /// Takes the role, if nobody has it, and the thread's own entry back.
-    pub(crate) fn take_role(&self, ticket: Option<u64>) -> bool {
+    /// Takes the role, if nobody has it.
+    pub(crate) fn take_role(&self) -> bool {
         let mut role = self.role();
-        if role.taken {
-            return false;
+        let free = !role.taken;
+        if free {
+            role.take(None);
         }
-        role.taken = true;
-        if let Some(own) = ticket {
-            role.waiting.retain(|waiting| waiting.ticket != own);
-        }
-        true
+        free
     }
 
-    /// Wakes the one who has waited for longest, to become the committer.
-    fn rouse_next(&self, role: &Role) {
+    /// Wakes one of those that wait for the next round, to begin it.
+    fn rouse_one(&self, role: &Role) {
         match role.waiting.first().map(|waiting| &waiting.wake) {
             None => {}
-            Some(Wake::Thread(thread)) => thread.unpark(),
+            Some(Wake::Thread { round }) => {
+                // Changed for one that is about to sleep; what those who do so already have seen of it is of no matter.
+                self.word(*round).fetch_add(1, Ordering::Relaxed);
+                sys::wake(self.word(*round), 1);
+            }
             // A task has no thread to commit with: the committer's own thread does it.
             Some(Wake::Task(_)) => self.signal.raise(),
-        }
-    }
-
-    /// Waits for those whom the last round woke, up to the time of one round.
-    pub(crate) fn linger(&self) {
-        let mut role = self.role();
-        let until = Instant::now() + role.last_round.min(LINGER_MAX);
-        while !role.all_are_back() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            role = self.came.wait_timeout(role, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -237,26 +291,42 @@ impl Committer {
     pub(crate) fn hand_over(&self, own: bool) {
         let mut covered = Vec::new();
         let poisoned = self.is_poisoned();
-        {
-            let mut role = self.role();
-            role.taken = false;
-            for waiting in std::mem::take(&mut role.waiting) {
-                if poisoned || waiting.partition.durable.offset() > waiting.offset {
-                    covered.push(waiting.wake);
-                } else {
-                    role.waiting.push(waiting);
-                }
+        let mut role = self.role();
+        let over = role.round;
+        role.taken = false;
+        role.round += 1;
+        self.round.store(role.round, Ordering::Release);
+        role.expected = role.waiting.len() + usize::from(own);
+        let mut threads = false;
+        role.waiting.retain(|waiting| match &waiting.wake {
+            // Those who are not covered after all come back at once, too.
+            Wake::Thread { round } => {
+                threads |= *round == over;
+                *round > over && !poisoned
             }
-            role.woken = covered.len() + usize::from(own);
-            self.rouse_next(&role);
+            Wake::Task(waker) => {
+                let covers = poisoned || waiting.partition.durable.offset() > waiting.offset;
+                if covers {
+                    covered.push(waker.clone());
+                }
+                !covers
+            }
+        });
+        self.word(over).fetch_add(1, Ordering::Relaxed);
+        if poisoned {
+            self.word(over + 1).fetch_add(1, Ordering::Relaxed);
+        }
+        self.rouse_one(&role);
+        drop(role);
+        // One call for all of them.
+        if threads {
+            sys::wake(self.word(over), u32::MAX);
+        }
+        if poisoned {
+            sys::wake(self.word(over + 1), u32::MAX);
         }
         // Without the lock: a waker may run code of its own.
-        for wake in covered {
-            match wake {
-                Wake::Thread(thread) => thread.unpark(),
-                Wake::Task(waker) => waker.wake(),
-            }
-        }
+        covered.into_iter().for_each(Waker::wake);
     }
 
     /// Whether tasks wait, for whom the committer's own thread must commit.

@@ -55,6 +55,22 @@ fn retention_gives_segments_back_in_both_windows() {
     }
 }
 
+/// The appender is faster than retention, whose segment comes a moment after the next one is wanted: were that one made anew
+/// each time, nothing would ever be used again.
+#[test]
+fn a_segment_that_is_about_to_be_given_back_is_waited_for() {
+    let options = options(Window::Mapped).retention_bytes(Some(4 * SEGMENT)).snapshot_bytes(SEGMENT);
+    let (_directory, _log, partition) = fresh_with(&options);
+    let mut appender = partition.appender().expect("a handle");
+    for _ in 0..6_000 {
+        appender.append(&[7; 1000]).expect("appended");
+    }
+    let stats = partition.stats();
+    assert!(stats.rotations > 80, "{stats:?}");
+    let made = stats.segments_prepared - stats.segments_recycled;
+    assert!(made * 4 < stats.segments_prepared, "{made} segments are new: {stats:?}");
+}
+
 /// Snapshots are made of what was replayed when segments were sealed; where that began too late or missed a segment, a
 /// reopening would not know the producers that have not appended since.
 #[test]

@@ -1,6 +1,6 @@
 //! The system calls that std does not offer. Each is one call with its errno turned into an `io::Error`.
 
-use std::{fs::File, io, os::fd::AsRawFd};
+use std::{fs::File, io, os::fd::AsRawFd, sync::atomic::AtomicU32, time::Duration};
 
 fn check(answer: libc::c_int) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -126,6 +126,27 @@ pub(crate) unsafe fn write_memory(
         }
     }
     Ok(())
+}
+
+/// Sleeps until the word is woken, at once if it does not have this value any more, and not longer than `time`. May return
+/// early.
+pub(crate) fn sleep_on(word: &AtomicU32, value: u32, time: Duration) {
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the kernel reads the word, which is borrowed, and the time, which outlives the call. Whatever it answers, the
+    // caller looks again.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, &raw const time) };
+}
+
+/// Wakes at most so many of those that sleep on the word.
+pub(crate) fn wake(word: &AtomicU32, most: u32) {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    let most = i32::try_from(most).unwrap_or(i32::MAX);
+    // SAFETY: the kernel takes the word's address as a name, and reads and writes nothing.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, most) };
 }
 
 /// Takes pages off a mapping; the next access brings them back from where they come from.

@@ -41,6 +41,7 @@ const UNSAFE: &[(&str, usize)] = &[
     ("log.rs", 3),
     ("tests/loom/", usize::MAX),
     ("tests/far.rs", 1),
+    ("tests/rounds.rs", 1),
     ("tests/undecodable.rs", 1),
 ];
 

@@ -7,6 +7,7 @@
 //! | `golden.rs` | what is written is what the golden files hold |
 //! | `undecodable.rs` | a record of the ledger that is no entry refuses to open |
 //! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
+//! | `rounds.rs` | who begins a round of the committer, and who is waited for |
 
 #[cfg(not(loom))]
 mod far;
@@ -16,5 +17,7 @@ mod golden;
 mod layers;
 #[cfg(loom)]
 mod loom;
+#[cfg(not(loom))]
+mod rounds;
 #[cfg(not(loom))]
 mod undecodable;

@@ -63,6 +63,17 @@ impl Bare {
         Ok(segment)
     }
 
+    /// Makes a segment that was written to as good as new: its bytes are zero and as fresh in the processor's cache as a
+    /// new page's, whose zeros the kernel has just written.
+    pub(crate) fn prepare_again(&mut self) -> io::Result<()> {
+        *self.tail.0.get_mut() = 0;
+        // The system may have written pages back meanwhile, and a store to one of those would fault.
+        self.populate()?;
+        // SAFETY: the mapping is as long as this, and `&mut self` is the only way to it.
+        unsafe { ptr::write_bytes(self.map.as_mut_ptr(), 0, self.bytes) };
+        Ok(())
+    }
+
     /// Brings every page in, writable.
     pub(crate) fn populate(&self) -> io::Result<()> {
         self.map.advise(Advice::PopulateWrite)

@@ -17,7 +17,7 @@ use crate::lane::{Append, Outcome, Work};
 use crate::recorder::{Histograms, add, floor_of, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
-use crate::stage::{Extent, Stage, frame_bytes};
+use crate::stage::{Extent, Stage, frame_bytes, throw_away};
 use crate::sys::Usage;
 use crate::system_calls;
 use crate::timed::timed;
@@ -88,6 +88,7 @@ pub(crate) fn measure(
         for side in [Some(&mut own), off.as_mut(), one.as_mut()].into_iter().flatten() {
             sums.verdict.take(side.verify())?;
         }
+        throw_away(scratch.path());
         sums.note(&own, off.as_ref(), one.as_ref(), &floor_times);
     }
     Ok(sums.figure(workload, segment_bytes, site))

@@ -14,7 +14,7 @@ use crate::limit;
 use crate::payload::Feed;
 use crate::result::{Figure, Kind, SegmentsFrom};
 use crate::spread::Spread;
-use crate::stage::{Extent, Stage};
+use crate::stage::{Extent, Stage, throw_away};
 use crate::sys::Usage;
 use crate::verdict::Verdict;
 use crate::workload::{Window, Workload};
@@ -43,7 +43,9 @@ pub(crate) fn measure(
             own.push(timing.seconds * 1e9 / extent.calls as f64);
             usage += timing.usage;
             rotations = stage.rotations() - rotations_before;
-            verdict.take(stage.verify())
+            verdict.take(stage.verify())?;
+            throw_away(&scratch.path().join("own"));
+            Ok(())
         };
         // The two take the memory of each other in turn, so neither always gets it first.
         if bare.len() % 2 == 0 {

@@ -13,8 +13,11 @@ use crate::payload::Payloads;
 use crate::recorder::Recorder;
 use crate::recover::Left;
 use crate::run::SEGMENT_BYTES;
-use crate::stage::{Extent, ROTATIONS_MIN, Stage};
+use crate::stage::{Extent, Stage, throw_away};
 use crate::workload::{Pace, Workload};
+
+/// Filled in a block: preparing them takes ten times as long as filling them, and a harness repeats often.
+const SEGMENTS_OF_BLOCK: u64 = 4;
 
 /// Records that a block of a workload sends.
 #[must_use]
@@ -38,6 +41,7 @@ pub fn time_blocks(workload: &Workload, dir: &Path, blocks: u64) -> Result<Durat
         stage.warm_up()?;
         stage.prepare()?;
         seconds += block(&mut stage, workload, extent, seed)?.seconds;
+        throw_away(scratch.path());
     }
     Ok(Duration::from_secs_f64(seconds))
 }
@@ -78,24 +82,32 @@ pub fn around_block<T>(
 }
 
 fn extent(workload: &Workload) -> Extent {
-    Extent::of(workload, SEGMENT_BYTES, ROTATIONS_MIN + 1)
+    Extent::of(workload, SEGMENT_BYTES, SEGMENTS_OF_BLOCK)
 }
 
-/// How long it takes to reopen a log `times` times that was left without a close after filling `segments`.
+/// Fills `segments` of a log, leaves it without a close, and has `measure` ask how long so many reopenings take, as often as
+/// it likes: filling the log takes far longer than opening it.
 ///
 /// # Errors
 /// As [`run`](crate::run()).
-pub fn time_reopening(workload: &Workload, dir: &Path, segments: u64, times: u64) -> Result<Duration, LoadError> {
+pub fn with_reopenings<R>(
+    workload: &Workload,
+    dir: &Path,
+    segments: u64,
+    measure: impl FnOnce(&dyn Fn(u64) -> Result<Duration, LoadError>) -> R,
+) -> Result<R, LoadError> {
     workload.check()?;
     let ring = workload.payloads.ring(workload.batch);
     let extent = Extent::of(workload, SEGMENT_BYTES, segments);
     let scratch = tempfile::tempdir_in(dir).map_err(LoadError::io("a scratch directory"))?;
     let left = Left::after(workload, &ring, extent, &scratch.path().join("origin"), 1)?;
-    let mut whole = Duration::ZERO;
-    for _ in 0..times {
-        let copy = scratch.path().join("copy");
-        whole += left.reopen_copy(&copy)?.reopen;
-        fs::remove_dir_all(&copy).map_err(LoadError::io("removing the copy"))?;
-    }
-    Ok(whole)
+    Ok(measure(&|times| {
+        let mut whole = Duration::ZERO;
+        for _ in 0..times {
+            let copy = scratch.path().join("copy");
+            whole += left.reopen_copy(&copy)?.reopen;
+            fs::remove_dir_all(&copy).map_err(LoadError::io("removing the copy"))?;
+        }
+        Ok(whole)
+    }))
 }

@@ -68,7 +68,7 @@ mod workload;
 
 pub use closed::Repeats;
 pub use error::LoadError;
-pub use harness::{around_block, records_of_block, time_blocks, time_on_schedule, time_reopening};
+pub use harness::{around_block, records_of_block, time_blocks, time_on_schedule, with_reopenings};
 pub use host::command_line;
 pub use payload::{PayloadError, Payloads};
 pub use progress::Progress;

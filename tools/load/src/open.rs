@@ -28,7 +28,7 @@ use crate::floor::Floor;
 use crate::recorder::{Histograms, Recorder, add, floor_of, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
-use crate::stage::{Stage, options_of};
+use crate::stage::{Stage, options_of, throw_away};
 use crate::sys::Usage;
 use crate::verdict::Verdict;
 use crate::workload::{Acknowledge, Pace, Window, Workload};
@@ -78,6 +78,7 @@ pub(crate) fn measure(
         let seconds = ran.seconds;
         sums.note(ran, read);
         sums.verdict.take(stage.verify())?;
+        throw_away(&scratch.path().join("own"));
         drop(stage);
 
         let empty = run_empty(plan, workload.threads, place, None)?.recorder;
@@ -98,6 +99,7 @@ pub(crate) fn measure(
             sums.at_rest_p50.push(median(&ran.recorder));
             follow(&mut sums.at_rest, ran.recorder);
             sums.verdict.take(stage.verify())?;
+            throw_away(&dir);
         }
     }
     let mut figure = Figure::of(workload);

@@ -9,7 +9,7 @@ use crate::workload::{Acknowledge, Pace, Workload, WorkloadError};
 use crate::{durable, open, sweep};
 
 /// Filled in a block without end.
-const SEGMENTS_ENDLESS: u64 = 64;
+const SEGMENTS_ENDLESS: u64 = 32;
 /// Filled in a pipeline.
 const SEGMENTS_PIPELINED: u64 = 16;
 /// Filled before a scan.
