@@ -1,5 +1,7 @@
 //! A log's lives in their order: what happened in each, how it ended, and what was there afterwards.
 
+use serde::Serialize;
+
 use crate::{
     event::{Event, What},
     look::Look,
@@ -7,7 +9,7 @@ use crate::{
 };
 
 /// How a life ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum End {
     /// Everybody had finished, and the log was looked at while it was open.
     Quiet,
@@ -18,7 +20,7 @@ pub enum End {
 }
 
 /// A log from its opening to its end, and the look behind it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Life {
     /// In the order of their tickets.
     pub events: Vec<Event>,
@@ -29,7 +31,7 @@ pub struct Life {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct History {
     /// In their order.
     pub lives: Vec<Life>,

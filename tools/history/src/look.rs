@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use oncelog::{Isolation, Log, Partition};
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// What is in a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Look {
     /// By partition, what a reader of committed records gets.
     pub committed: Vec<Vec<Found>>,
@@ -21,8 +23,8 @@ pub struct Look {
     pub ends: Vec<u64>,
     /// By group, what it has committed.
     pub groups: Vec<u64>,
-    /// By producer and partition, the last sequence.
-    pub lasts: BTreeMap<(u64, u32), u64>,
+    /// By producer, and by partition, the last sequence.
+    pub lasts: BTreeMap<u64, BTreeMap<u32, u64>>,
 }
 
 /// Reads a record for what it says of itself.
@@ -71,7 +73,7 @@ pub fn look(log: &Log) -> Result<Look, String> {
     for info in log.producers() {
         for (name, last) in info.partitions {
             if let Some(number) = (0..PARTITIONS).find(|number| partition_name(*number) == name) {
-                look.lasts.insert((info.id.get(), number), last);
+                look.lasts.entry(info.id.get()).or_default().insert(number, last);
             }
         }
     }

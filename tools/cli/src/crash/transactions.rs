@@ -105,7 +105,7 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
         };
         let events = live(&scene, Duration::from_micros(dice.below(LIFE_MAX_US)))?;
         // Looked at as a copy, so that the next child finds what was left by the kill, and not by a close.
-        let found = if dice.one_in(2) {
+        let found = if log.exists() && dice.one_in(2) {
             let copied = directory.join("copy");
             copy(&log, &copied).map_err(|error| format!("copying the log: {error}"))?;
             let found = look_at(&copied, window)?;
@@ -115,7 +115,7 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
             look_at(&log, window)?
         };
         history.push(events, end, found);
-        counts = check(&history)?;
+        counts = check(&history).map_err(|fault| kept(directory, &history, fault))?;
         course.count(window.label(), 1);
         course.step();
     }
@@ -124,6 +124,17 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
     }
     course.count("logs", 1);
     Ok(())
+}
+
+/// Puts the history of a fault beside its log.
+fn kept(directory: &Path, history: &History, fault: String) -> String {
+    let text = serde_json::to_vec(history).map_err(|error| error.to_string());
+    let written =
+        text.and_then(|text| fs::write(directory.join("history.json"), text).map_err(|error| error.to_string()));
+    match written {
+        Ok(()) => format!("{fault}; all that happened is in history.json beside the log"),
+        Err(error) => format!("{fault}; what happened could not be kept: {error}"),
+    }
 }
 
 fn words(pending: &Pending) -> [u64; 4] {

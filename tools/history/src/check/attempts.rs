@@ -50,8 +50,11 @@ impl Attempts {
             for event in events {
                 take(&mut all, life, event.at, &event.what);
             }
-            // A commit that is durable is so with those that were answered before it was called.
-            let durable = |one: &Attempt| if one.life == life && one.is_durable { one.commit_at } else { None };
+            // A commit that is durable is so with those that were answered before it was called; of nothing, it always is.
+            let durable = |one: &Attempt| {
+                let says = one.life == life && one.is_durable && !one.records.is_empty();
+                one.commit_at.filter(|_| says)
+            };
             let latest = all.values().filter(|one| !one.is_plain).filter_map(durable).max();
             for one in all.values_mut().filter(|one| one.life == life && !one.is_plain) {
                 one.is_durable |= one.committed_at.is_some_and(|at| latest.is_some_and(|latest| at < latest));

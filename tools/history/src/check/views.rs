@@ -74,9 +74,9 @@ fn in_order(partition: u32, committed: &[Found], look: &Look) -> Result<(), Stri
             *next += 1;
         }
     }
-    for ((producer, of), last) in &look.lasts {
+    for (producer, lasts) in &look.lasts {
         let next = next.get(producer).copied().unwrap_or(0);
-        if *of == partition && last + 1 != next {
+        if let Some(last) = lasts.get(&partition).filter(|last| **last + 1 != next) {
             return Err(format!(
                 "out of order: partition {partition}: producer {producer} is at sequence {last} by the table, and {next} \
                  comes next by the records"
@@ -101,7 +101,8 @@ fn whole_or_not(history: &History, attempts: &Attempts, number: usize, look: &Lo
         }
         if there != all && attempts.is_required(history, one, number) {
             return Err(format!(
-                "lost write: {there} of the {all} records of attempt {attempt}, acknowledged, are there"
+                "lost write: {there} of the {all} records of attempt {attempt} of life {} are there, acknowledged",
+                one.life
             ));
         }
     }

@@ -83,10 +83,14 @@ fn one_turn(
         if index == offset_at {
             match transaction.commit_offset(group, stage.partition(0)?, to) {
                 Ok(()) => stage.recorder.record(What::Offset { attempt, group: number, from, to }),
-                Err(TransactionError::StaleGeneration { .. } | TransactionError::Fenced { .. }) => {
+                Err(
+                    TransactionError::StaleGeneration { .. }
+                    | TransactionError::Fenced { .. }
+                    | TransactionError::Aborted { .. },
+                ) => {
                     stage.count("offsets refused to who was replaced");
                     drop(transaction);
-                    stage.aborted(attempt, "of a group that was taken over");
+                    stage.aborted(attempt, "before its offset was added");
                     return Ok(Turn::Replaced);
                 }
                 Err(error) => return Err(format!("attempt {attempt}, an offset: {error}")),
