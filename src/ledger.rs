@@ -96,6 +96,9 @@ pub(crate) struct Ledger {
     /// In the order of their entries.
     pub(crate) decided: VecDeque<Decided>,
     pub(crate) groups: BTreeMap<Box<str>, GroupState>,
+    /// Whether what the opening has decided is written and durable. Before, no snapshot may stand for what it was decided by:
+    /// it would know of a producer's latest commit alone, and a crash would have the earlier ones aborted.
+    pub(crate) is_carried_out: bool,
     /// For entries that are being encoded.
     pub(crate) buffer: Vec<u8>,
 }

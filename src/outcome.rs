@@ -214,6 +214,7 @@ impl Core {
                 self.flush_up_to(partition, position).map_err(durable)?;
             }
         }
+        self.ledger().is_carried_out = true;
         Ok(())
     }
 }

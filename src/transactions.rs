@@ -346,6 +346,9 @@ impl Core {
         let (own, limit) = {
             let mut ledger = self.ledger();
             self.settle(&mut ledger);
+            if !ledger.is_carried_out {
+                return;
+            }
             let Some((own, _)) = &ledger.own else { return };
             let end = own.chain.visible_end().map_or(0, |end| end.offset);
             (Arc::clone(own), ledger.first_unmarked().unwrap_or(end))

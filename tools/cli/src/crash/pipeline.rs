@@ -265,10 +265,9 @@ fn map(plant: &Plant, scene: &Scene) -> Result<std::convert::Infallible, String>
         if scene.durable
             && dice.one_in(4)
             && let Some((commit, _)) = waiting.back()
+            && !commit.wait_durable(DURABLE_WITHIN).map_err(words("a commit"))?
         {
-            if !commit.wait_durable(DURABLE_WITHIN).map_err(words("a commit"))? {
-                return Err(format!("a commit was not durable within {DURABLE_WITHIN:?}"));
-            }
+            return Err(format!("a commit was not durable within {DURABLE_WITHIN:?}"));
         }
         while let Some((commit, inputs)) = waiting.front() {
             if scene.durable && !commit.is_durable() {
