@@ -47,6 +47,7 @@ enum Command {
         subcommand,
         after_help = "Examples:\n  \
             oncelog crash all --seconds 240            each harness in turn\n  \
+            oncelog crash pipeline --count 2000        consume, transform, produce, killed at random\n  \
             oncelog crash trace --count 2000           needs no root\n  \
             oncelog crash power --window direct        needs root, says so elsewhere\n  \
             oncelog crash kill --seed 4711 --count 50  goes on, or repeats a fault, by its seed"

@@ -119,3 +119,24 @@ fn a_run_goes_on_with_the_seed_that_the_last_one_ended_with() {
     let second = crash(&["trace", "--seconds", "0.3", "--seed", &next.to_string()]);
     assert_eq!(second["seed"].as_u64(), Some(next), "{second}");
 }
+
+#[test]
+fn a_pipeline_that_is_killed_maps_each_input_once() {
+    let outcome = crash(&["pipeline", "--count", "24", "--seed", "2"]);
+    assert_eq!(count(&outcome, "mapped window") + count(&outcome, "direct window"), 24, "{outcome}");
+    assert!(count(&outcome, "inputs, each in the output once") > 0, "{outcome}");
+}
+
+#[test]
+fn a_pipeline_that_commits_its_offsets_apart_fails() {
+    let (output, outcome) = run(&["pipeline", "--offsets-apart", "--seconds", "40", "--seed", "2"]);
+    assert!(!output.status.success(), "offsets were committed apart, and nothing was noticed: {outcome}");
+    remove_what_was_kept(&String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn histories_of_transactions_over_kills_are_explained() {
+    let outcome = crash(&["transactions", "--count", "8", "--seed", "2"]);
+    assert_eq!(count(&outcome, "crashes"), 8, "{outcome}");
+    assert!(count(&outcome, "answers that it is committed") > 0, "{outcome}");
+}

@@ -31,9 +31,14 @@ pub(super) struct Child {
 
 impl Child {
     pub(super) fn start(plan: &Plan) -> Result<Self, String> {
+        Self::run("child", &plan.arguments())
+    }
+
+    /// Starts this program with a subcommand of `oncelog crash` that reports.
+    pub(super) fn run(subcommand: &str, arguments: &[String]) -> Result<Self, String> {
         let program = env::current_exe().map_err(|error| format!("no program to run: {error}"))?;
         let mut command = Command::new(program);
-        command.args(["crash", "child"]).args(plan.arguments()).stdin(Stdio::null());
+        command.args(["crash", subcommand]).args(arguments).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|error| format!("no child: {error}"))?;
         let reports = Arc::new(Mutex::new(Reports::default()));

@@ -1,4 +1,4 @@
-//! How long a harness goes on, how far it has come, what it has counted, and the chance that its seed repeats.
+//! How long a harness goes on, how far it has come, and what it has counted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+pub(super) use oncelog_history::Dice;
 
 use crate::failure::Failure;
 
@@ -153,37 +155,4 @@ pub(super) fn tell(outcomes: &[Outcome], json: Option<&PathBuf>) -> Result<(), F
             "{failure}\n  to repeat it: oncelog crash {harness} --seed {next_seed} --count {repeat}"
         )))
     })
-}
-
-/// SplitMix64: one word of state, so that a seed is all there is to write down.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) const fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// From 0 to below `limit`, which is not 0.
-    pub(super) const fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-
-    pub(super) const fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    /// Puts `items` in an order of chance.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last as u64 + 1) as usize);
-        }
-    }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 pub(crate) struct Load {
     /// The memory that is written to.
     #[arg(long, value_enum, default_value_t = Windows::Both)]
-    window: Windows,
+    pub(super) window: Windows,
 
     /// How retries are recognised; mixed has writers of each kind.
     #[arg(long, value_enum, default_value_t = Idempotence::Mixed)]
@@ -46,21 +46,28 @@ pub(crate) struct Load {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Windows {
+pub(super) enum Windows {
     Mapped,
     Direct,
     Both,
 }
 
+impl Windows {
+    /// The one of a log; of both, they take turns.
+    pub(super) const fn side(self, seed: u64) -> Side {
+        match self {
+            Self::Mapped => Side::Mapped,
+            Self::Direct => Side::Direct,
+            Self::Both if seed.is_multiple_of(2) => Side::Mapped,
+            Self::Both => Side::Direct,
+        }
+    }
+}
+
 impl Load {
     /// The plan of one log. Acknowledged is what survives a kill, unless `durable` asks for what survives a power cut.
     pub(super) fn plan(&self, dir: &Path, seed: u64, durable: bool) -> Plan {
-        let window = match self.window {
-            Windows::Mapped => Side::Mapped,
-            Windows::Direct => Side::Direct,
-            Windows::Both if seed.is_multiple_of(2) => Side::Mapped,
-            Windows::Both => Side::Direct,
-        };
+        let window = self.window.side(seed);
         Plan {
             dir: dir.to_owned(),
             window,

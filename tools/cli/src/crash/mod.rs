@@ -9,10 +9,12 @@ mod disk;
 mod flip;
 mod full;
 mod kill;
+mod pipeline;
 mod plan;
 mod power;
 pub(crate) mod soak;
 mod trace;
+mod transactions;
 mod writers;
 
 use clap::{Args, Subcommand};
@@ -24,6 +26,7 @@ use crate::failure::Failure;
 const KILLS: u64 = 100;
 const CUTS: u64 = 20;
 const TRACES: u64 = 200;
+const HISTORIES: u64 = 50;
 
 /// Seconds of all harnesses together, unless given.
 const ALL_SECONDS: f64 = 120.0;
@@ -40,11 +43,21 @@ pub(crate) enum Command {
     Power(power::Arguments),
     /// Observe what a process writes and flushes, and lose what was not flushed. Needs no root.
     Trace(trace::Arguments),
+    /// Kill a process in the midst of consuming, transforming and producing: each input is in the output once.
+    Pipeline(pipeline::Arguments),
+    /// Kill a process with many concurrent transactions, and explain all that it and its readers were told.
+    Transactions(transactions::Arguments),
     /// Each of them, with a share of the seconds.
     All(All),
     /// The process that is killed.
     #[command(hide = true)]
     Child(plan::Plan),
+    /// The process that consumes and produces.
+    #[command(hide = true)]
+    Consume(pipeline::Scene),
+    /// The process with many transactions.
+    #[command(hide = true)]
+    Transact(transactions::Scene),
     /// The process that opens damaged logs.
     #[command(hide = true)]
     Slice(damaged::Slice),
@@ -63,18 +76,29 @@ pub(crate) struct All {
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let (outcomes, json) = match command {
         Command::Child(plan) => return writers::run(&plan),
+        Command::Consume(scene) => return pipeline::consume(&scene),
+        Command::Transact(scene) => return transactions::transact(&scene),
         Command::Slice(slice) => return damaged::run(&slice),
         Command::Kill(arguments) => (vec![kill(&arguments)], arguments.bounds.json),
         Command::Flip(arguments) => (vec![flip(&arguments)], arguments.bounds.json),
         Command::Full(arguments) => (vec![full(&arguments)], arguments.bounds.json),
         Command::Power(arguments) => (vec![power(&arguments)], arguments.bounds.json),
+        Command::Pipeline(arguments) => (vec![pipeline(&arguments)], arguments.bounds.json),
+        Command::Transactions(arguments) => (vec![transactions(&arguments)], arguments.bounds.json),
         Command::Trace(arguments) => (vec![trace(&arguments)], arguments.bounds.json),
         Command::All(all) => {
-            let seconds = Some(all.bounds.seconds.unwrap_or(ALL_SECONDS) / 5.0);
+            let seconds = Some(all.bounds.seconds.unwrap_or(ALL_SECONDS) / 7.0);
             let bounds = Bounds { seconds, json: None, ..all.bounds.clone() };
             let load = || all.load.clone();
             let outcomes = vec![
                 kill(&kill::Arguments { bounds: bounds.clone(), load: load() }),
+                pipeline(&pipeline::Arguments {
+                    bounds: bounds.clone(),
+                    window: all.load.window,
+                    power: false,
+                    offsets_apart: false,
+                }),
+                transactions(&transactions::Arguments { bounds: bounds.clone(), window: all.load.window }),
                 trace(&trace::Arguments { bounds: bounds.clone(), load: load(), without_flush: false }),
                 flip(&flip::Arguments { bounds: bounds.clone() }),
                 full(&full::Arguments { bounds: bounds.clone(), load: load() }),
@@ -113,5 +137,17 @@ fn power(arguments: &power::Arguments) -> Outcome {
 fn trace(arguments: &trace::Arguments) -> Outcome {
     let mut course = Course::new("trace", &arguments.bounds, Some(TRACES));
     let result = trace::run(arguments, &mut course);
+    course.end(result)
+}
+
+fn pipeline(arguments: &pipeline::Arguments) -> Outcome {
+    let mut course = Course::new("pipeline", &arguments.bounds, Some(if arguments.power { CUTS } else { KILLS }));
+    let result = pipeline::run(arguments, &mut course);
+    course.end(result)
+}
+
+fn transactions(arguments: &transactions::Arguments) -> Outcome {
+    let mut course = Course::new("transactions", &arguments.bounds, Some(HISTORIES));
+    let result = transactions::run(arguments, &mut course);
     course.end(result)
 }

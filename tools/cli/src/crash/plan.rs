@@ -42,6 +42,13 @@ pub(super) enum Side {
 }
 
 impl Side {
+    pub(super) const fn window(self) -> Window {
+        match self {
+            Self::Mapped => Window::Mapped,
+            Self::Direct => Window::Direct,
+        }
+    }
+
     /// What crashes with it are counted under.
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -83,12 +90,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(super) fn options(&self) -> Options {
-        let window = match self.window {
-            Side::Mapped => Window::Mapped,
-            Side::Direct => Window::Direct,
-        };
         Options::new()
-            .window(window)
+            .window(self.window.window())
             .segment_bytes(SEGMENT_BYTES)
             .segments_ahead(4)
             .snapshot_bytes(SNAPSHOT_BYTES)
@@ -136,7 +139,7 @@ impl Plan {
 }
 
 /// A value as the command line knows it.
-trait ValueName {
+pub(super) trait ValueName {
     fn name(&self) -> String;
 }
 

@@ -192,7 +192,7 @@ fn acknowledge(partition: &Partition, plan: &Plan, offset: u64) -> Result<(), St
     Ok(())
 }
 
-fn report(writer: u64, number: u64) -> Result<(), String> {
+pub(super) fn report(writer: u64, number: u64) -> Result<(), String> {
     let bytes = [writer.to_le_bytes(), number.to_le_bytes()].concat();
     let mut out = std::io::stdout().lock();
     let written = out.write_all(&bytes).and_then(|()| out.flush());
