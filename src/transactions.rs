@@ -29,6 +29,18 @@ pub(crate) struct By {
     pub(crate) mode: Mode,
 }
 
+/// How long a beginning waits for the fence that is about to refuse it, and between two looks.
+const FENCE_PATIENCE: Duration = Duration::from_millis(100);
+const FENCE_PAUSE: Duration = Duration::from_micros(200);
+
+/// What beginning a transaction comes to.
+enum Begun {
+    /// It is open.
+    Number(u64),
+    /// The one before is about to be ended, and its producer fenced.
+    Doomed(u64, Ended),
+}
+
 /// What a call about a transaction meets.
 enum Standing<'a> {
     Open(MutexGuard<'a, Ledger>),
@@ -41,6 +53,25 @@ impl Core {
         if timeout < TIMEOUT_MIN {
             return Err(TransactionError::Timeout { timeout });
         }
+        let until = Instant::now() + FENCE_PATIENCE;
+        loop {
+            let (doomed, how) = match self.try_begin(by, number, timeout)? {
+                Begun::Number(number) => return Ok(number),
+                Begun::Doomed(doomed, how) => (doomed, how),
+            };
+            // Whoever ends the one before is about to fence the producer: then this one's epoch is the elder.
+            let now = self.registry().find(by.id).map(|entry| (entry.epoch, entry.mode));
+            let (epoch, mode) = now.ok_or(TransactionError::UnknownProducer { producer: by.id })?;
+            refuse(by, epoch, mode)?;
+            if Instant::now() >= until {
+                // The fence has failed, and is tried again.
+                return Err(self.ended_otherwise(by, doomed, how));
+            }
+            std::thread::sleep(FENCE_PAUSE);
+        }
+    }
+
+    fn try_begin(&self, by: By, number: Option<u64>, timeout: Duration) -> Result<Begun, TransactionError> {
         let By { id, epoch, mode } = by;
         let mut ledger = self.ledger();
         let known = ledger.author(id).is_some_and(|author| (author.epoch, author.mode) == (epoch, mode));
@@ -60,10 +91,13 @@ impl Core {
             ledger.names.insert(id.slot(), entry.name.clone());
         }
         if let Some(open) = ledger.open_of(id) {
+            if let (None, Some(how)) = (open.aborting, open.doomed) {
+                return Ok(Begun::Doomed(open.number, how));
+            }
             match (open.aborting, open.number) {
                 // What is left of an abort comes first.
                 (Some(ended), number) => self.abort_open(&mut ledger, id, number, ended)?,
-                (None, open) if number == Some(open) => return Ok(open),
+                (None, open) if number == Some(open) => return Ok(Begun::Number(open)),
                 (None, open) => return Err(TransactionError::AlreadyOpen { open }),
             }
         }
@@ -91,7 +125,7 @@ impl Core {
             // It may be asleep for longer than that.
             self.upkeep.raise();
         }
-        Ok(number)
+        Ok(Begun::Number(number))
     }
 
     /// The transaction, if it is open for this caller, or how it ended.
