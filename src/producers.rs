@@ -55,9 +55,13 @@ impl Core {
         self.register_under(&mut self.registry(), names, mode, numbering, Ended::Fenced)
     }
 
-    /// Registers a producer once more as it is, for nobody: fences every handle of its, and ends its open transaction.
-    pub(crate) fn register_again(&self, id: ProducerId, ended: Ended) -> Result<(), RegisterError> {
+    /// Registers a producer once more as it is, for nobody: fences every handle of its, and ends its open transaction. Does
+    /// nothing if that one has been ended meanwhile, as by a registration of somebody's: his handle is not to be fenced.
+    pub(crate) fn register_again(&self, id: ProducerId, transaction: u64, ended: Ended) -> Result<(), RegisterError> {
         let mut registry = self.registry();
+        if self.ledger().open_of(id).is_none_or(|open| open.number != transaction) {
+            return Ok(());
+        }
         let Some(entry) = registry.find(id).cloned() else { return Err(RegisterError::Unknown { producer: id }) };
         self.register_under(&mut registry, &[&entry.name], entry.mode, Numbering::Continue, ended)?;
         Ok(())

@@ -376,7 +376,7 @@ impl Core {
             open.map(|open| open.doomed = open.doomed.or(Some(ended))).is_some()
         };
         if is_open {
-            self.register_again(id, ended)?;
+            self.register_again(id, number, ended)?;
         }
         Ok(is_open)
     }

@@ -49,6 +49,8 @@ unsafe impl GlobalAlloc for Counted {
 
 /// Appends or reads of one kind that are counted.
 const STEPS: u64 = 200;
+/// Rounds of them whose system calls are counted, at most.
+const ROUNDS: u64 = 10;
 
 /// Allocations of this thread while `work` runs.
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -58,13 +60,23 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 /// Runs `work` once to touch what is touched the first time, and then counts. Says how many allocations it took.
-fn counted(name: &str, mut work: impl FnMut(u64)) {
+/// Returns the number of the next step.
+fn counted(name: &str, mut work: impl FnMut(u64)) -> u64 {
     (0..STEPS).for_each(&mut work);
     let found = allocations(|| (STEPS..2 * STEPS).for_each(&mut work));
     assert_eq!(found, 0, "{name}: {found} allocations in {STEPS} steps");
-    let (calls, ()) = count_system_calls(|| (2 * STEPS..3 * STEPS).for_each(&mut work));
-    // None where the kernel or the processor cannot count them.
-    assert_eq!(calls.unwrap_or(0), 0, "{name}: system calls in {STEPS} steps");
+    // A lock that one of the log's own threads happens to hold costs a call now and then: a path that has calls of its own
+    // has them in every round.
+    let mut least = u64::MAX;
+    for round in 2..2 + ROUNDS {
+        let (calls, ()) = count_system_calls(|| (round * STEPS..(round + 1) * STEPS).for_each(&mut work));
+        // None where the kernel or the processor cannot count them.
+        least = least.min(calls.unwrap_or(0));
+        if least == 0 {
+            return (round + 1) * STEPS;
+        }
+    }
+    panic!("{name}: {least} system calls in {STEPS} steps");
 }
 
 fn with_room() -> (tempfile::TempDir, Log, Partition) {
@@ -95,7 +107,7 @@ fn appending() {
         assert!(filled.is_ok());
     });
     let mut session = log.session("session").expect("a session");
-    counted("a session's append", |sequence| {
+    let next = counted("a session's append", |sequence| {
         let answer = session.append(&partition, sequence, &payload).expect("answered");
         assert!(matches!(answer, Answer::Appended { .. }));
     });
@@ -106,7 +118,7 @@ fn appending() {
         assert!(matches!(answer, Answer::Appended { .. }));
     });
     counted("a retry of the last append", |_| {
-        let answer = session.append(&partition, 3 * STEPS - 1, &payload).expect("answered");
+        let answer = session.append(&partition, next - 1, &payload).expect("answered");
         assert!(matches!(answer, Answer::Duplicate { .. }));
     });
 }
