@@ -401,7 +401,9 @@ impl ReadOnlyReader {
                 self.list()?;
             }
             let files = &self.files;
-            let all = || files.used.iter().chain(&files.ready).filter_map(|named| named.segment.as_ref());
+            // One that stands ready and is not whole was never begun: opening removes it.
+            let ready = || files.ready.iter().filter(|named| named.refused.is_none());
+            let all = || files.used.iter().chain(ready()).filter_map(|named| named.segment.as_ref());
             let first = all().filter(|segment| wanted(segment.number)).min_by_key(|segment| segment.number).cloned();
             // Segments without a record may have been dropped behind this reader.
             let later = number.and_then(|number| {
