@@ -110,8 +110,19 @@ impl Reader {
         FetchError::Io { path: self.partition.directory.clone(), source }
     }
 
+    /// Why a segment cannot be mapped: retention may have dropped it, and its file, since it was found.
+    #[cold]
+    fn unreadable(&self, segment: &Segment, source: io::Error) -> FetchError {
+        let chain = &self.partition.chain;
+        let is_dropped = chain.first().is_none_or(|first| first.number() > segment.number());
+        if source.kind() == io::ErrorKind::NotFound && is_dropped {
+            return FetchError::Trimmed { offset: self.next_offset, start: chain.start_offset() };
+        }
+        FetchError::Io { path: segment.path(), source }
+    }
+
     fn enter(&mut self, segment: Arc<Segment>, unit: usize) -> Result<(), FetchError> {
-        let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+        let window = segment.window().map_err(|source| self.unreadable(&segment, source))?;
         let shape = *segment.shape();
         let base_offset = segment.base_offset().unwrap_or(self.next_offset);
         self.batch = None;

@@ -105,7 +105,8 @@ impl Reader {
         };
         let base_offset = segment.base_offset().unwrap_or(offset);
         let record = offset - base_offset;
-        let floor = segment.seek(|index| index.floor_record(record)).map_err(|source| self.io(source))?;
+        let floor = segment.seek(|index| index.floor_record(record));
+        let floor = floor.map_err(|source| self.unreadable(&segment, source))?;
         self.enter(segment, floor.units)?;
         self.next_offset = base_offset + floor.records;
         // From the first record on nothing is passed over, so that what leads the segment is verified too. A void frame is
