@@ -6,7 +6,7 @@ use crate::{
     format::ledger::{GroupOffset, LedgerEntry},
     ids::{Mode, ProducerId},
     ledger::{Author, Ended, Ledger, OpenTransaction},
-    partition::PartitionState,
+    partition::{PartitionState, slot::ENDED},
     sync::Arc,
 };
 use std::{
@@ -21,6 +21,12 @@ const TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 /// Commits that may wait for their markers before they are made durable for that.
 const UNMARKED_MAX: usize = 4096;
 
+/// How long a beginning waits for the fence that is about to refuse it, and between two looks.
+const FENCE_PATIENCE: Duration = Duration::from_millis(100);
+const FENCE_PAUSE: Duration = Duration::from_micros(200);
+/// Numbers end where a slot's flag begins.
+const NUMBER_END: u64 = ENDED;
+
 /// Who ends or adds to a transaction.
 #[derive(Clone, Copy)]
 pub(crate) struct By {
@@ -28,10 +34,6 @@ pub(crate) struct By {
     pub(crate) epoch: u32,
     pub(crate) mode: Mode,
 }
-
-/// How long a beginning waits for the fence that is about to refuse it, and between two looks.
-const FENCE_PATIENCE: Duration = Duration::from_millis(100);
-const FENCE_PAUSE: Duration = Duration::from_micros(200);
 
 /// What beginning a transaction comes to.
 enum Begun {
@@ -151,7 +153,7 @@ impl Core {
     }
 
     /// Commits: the offset of the ledger's entry, if there was anything to commit. The same call again gives the same
-    /// answer, but for the offset.
+    /// answer; of what was committed before the log was opened, which is durable, without the offset.
     pub(crate) fn commit_transaction(&self, by: By, number: u64) -> Result<Option<u64>, TransactionError> {
         let ledger = match self.standing(by, number)? {
             Standing::Open(ledger) => ledger,
@@ -336,20 +338,21 @@ impl Core {
 
     /// Ends what has been open for too long, tries again what could not be marked, and lets the ledger be trimmed.
     pub(crate) fn look_after_transactions(&self) {
-        let (mut expired, mut halfway, unmarked) = (Vec::new(), Vec::new(), {
+        let (mut expired, mut halfway) = (Vec::new(), Vec::new());
+        let unmarked = {
             let ledger = self.ledger();
-            ledger.decided.len()
-        });
-        for open in self.ledger().open.values() {
-            match open.aborting {
-                Some(ended) => halfway.push((open.id, open.number, ended)),
-                // Over its time, or doomed by a registration that has failed behind that.
-                None if open.doomed.is_some() || open.began.elapsed() >= open.timeout => {
-                    expired.push((open.id, open.number));
+            for open in ledger.open.values() {
+                match open.aborting {
+                    Some(ended) => halfway.push((open.id, open.number, ended)),
+                    // Over its time, or doomed by a registration that has failed behind that.
+                    None if open.doomed.is_some() || open.began.elapsed() >= open.timeout => {
+                        expired.push((open.id, open.number));
+                    }
+                    None => {}
                 }
-                None => {}
             }
-        }
+            ledger.decided.len()
+        };
         for (id, number, ended) in halfway {
             let mut ledger = self.ledger();
             if ledger.open_of(id).is_some_and(|open| open.number == number && open.aborting.is_some()) {
@@ -426,9 +429,6 @@ impl Core {
         self.let_ledger_be_trimmed();
     }
 }
-
-/// Numbers end where a slot's flag begins.
-const NUMBER_END: u64 = crate::partition::slot::ENDED;
 
 fn refuse(by: By, epoch: u32, mode: Mode) -> Result<(), TransactionError> {
     if mode != by.mode {

@@ -2,8 +2,8 @@
 
 use super::{all, committed, logs, two};
 use logs::{directory, eventually, fresh, open, small};
-use oncelog::{Answer, TransactionError};
-use std::time::Duration;
+use oncelog::{Answer, Partition, TransactionError};
+use std::{sync::Barrier, time::Duration};
 
 /// Scenario 32: what was only ever in an aborted transaction was not appended.
 #[test]
@@ -183,13 +183,10 @@ fn a_partition_of_another_log_is_refused() {
     let _ = transaction.commit().expect("the transaction is as it was");
 }
 
-/// A kill drops what is behind a frame that somebody is still filling, so a commit waits for those before its own.
-#[test]
-fn a_commit_waits_for_what_is_open_before_its_records() {
-    let (_directory, log, partition) = fresh();
-    let mut session = log.session("p").expect("a session");
-    let (filling, filled) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
-    let committed_at = std::sync::atomic::AtomicBool::new(false);
+/// Runs `behind` while another thread fills a record in place that is before all that `behind` appends; what it is given ends
+/// the filling.
+fn while_a_record_is_filled(partition: &Partition, behind: impl FnOnce(&dyn Fn())) {
+    let (filling, filled) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut appender = partition.appender().expect("an appender");
@@ -201,17 +198,28 @@ fn a_commit_waits_for_what_is_open_before_its_records() {
             assert!(filled.is_ok());
         });
         filling.wait();
+        behind(&|| {
+            filled.wait();
+        });
+    });
+}
+
+/// A kill drops what is behind a frame that somebody is still filling, so a commit waits for those before its own.
+#[test]
+fn a_commit_waits_for_what_is_open_before_its_records() {
+    let (_directory, log, partition) = fresh();
+    let mut session = log.session("p").expect("a session");
+    while_a_record_is_filled(&partition, |end_filling| {
         let mut transaction = session.begin().expect("begun");
         let _ = transaction.append_next(&partition, b"behind").expect("appended");
-        let committed_at = &committed_at;
-        let committer = scope.spawn(move || {
-            let _ = transaction.commit().expect("committed");
-            committed_at.store(true, std::sync::atomic::Ordering::Release);
+        std::thread::scope(|scope| {
+            let committer = scope.spawn(move || drop(transaction.commit().expect("committed")));
+            std::thread::sleep(Duration::from_millis(50));
+            let was_early = committer.is_finished();
+            end_filling();
+            committer.join().expect("no panic");
+            assert!(!was_early, "a kill then would have lost the record");
         });
-        std::thread::sleep(Duration::from_millis(50));
-        assert!(!committed_at.load(std::sync::atomic::Ordering::Acquire), "a kill now would lose the record");
-        filled.wait();
-        committer.join().expect("no panic");
     });
     assert_eq!(partition.stats().stable_offset, 2);
 }
@@ -224,27 +232,18 @@ fn a_commit_that_is_overtaken_by_its_timeout_is_told_so() {
     let mut transaction = session.begin().expect("begun");
     let _ = transaction.append_next(&partition, b"committed").expect("appended");
     let _ = transaction.commit().expect("committed");
-    let (filling, filled) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut appender = partition.appender().expect("an appender");
-            let filled = appender.append_with(8, |_, _| {
-                filling.wait();
-                filled.wait();
-                Ok::<(), ()>(())
-            });
-            assert!(filled.is_ok());
-        });
-        filling.wait();
+    while_a_record_is_filled(&partition, |end_filling| {
         // Both the commit and the fence of its timeout wait for the frame that is being filled.
         let mut transaction = session.begin_for(Duration::from_millis(5)).expect("begun");
         let _ = transaction.append_next(&partition, b"over its time").expect("appended");
-        let committer = scope.spawn(move || transaction.commit().map(|_| ()));
-        eventually("it is over its time", || log.open_transactions().iter().all(|open| open.aborting));
-        std::thread::sleep(Duration::from_millis(20));
-        filled.wait();
-        let answer = committer.join().expect("no panic");
-        assert!(matches!(answer, Err(TransactionError::TimedOut { .. })), "{answer:?}");
+        std::thread::scope(|scope| {
+            let committer = scope.spawn(move || transaction.commit().map(|_| ()));
+            eventually("it is over its time", || log.open_transactions().iter().all(|open| open.aborting));
+            std::thread::sleep(Duration::from_millis(20));
+            end_filling();
+            let answer = committer.join().expect("no panic");
+            assert!(matches!(answer, Err(TransactionError::TimedOut { .. })), "{answer:?}");
+        });
     });
     eventually("nobody waits for it", || log.stats().open_transactions == 0);
     assert_eq!(committed(&partition).len(), 2, "what was filled, and what was committed");
