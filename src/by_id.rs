@@ -6,10 +6,10 @@ use crate::{
     error::{RegisterError, TransactionError},
     group::Group,
     ids::{Mode, ProducerId, TransactionId},
+    ledger::By,
     ledger::Ended,
     log::{Log, Partition},
     sync::Arc,
-    transactions::By,
 };
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ use crate::{
         snapshot::{Aborted, Extent},
     },
     ids::{ProducerId, Progress},
-    ledger::{Decided, DecidedPart, Ended, Ledger, OpenPart, OpenTransaction},
+    ledger::{By, Decided, DecidedPart, Ended, Ledger, OpenPart, OpenTransaction},
     names::TRANSACTIONS,
     partition::{
         PartitionState,
@@ -98,14 +98,14 @@ impl Core {
             // Not while it is being committed.
             return Ok(slot.transaction() == number);
         }
-        let end = partition.chain.visible_end();
-        let end = end.map_err(|source| AppendError::Prepare { path: partition.directory.clone(), source })?;
-        partition.stability.enter(Open { producer: id, transaction: number, first_offset: end.offset });
+        let next = partition.chain.next_offset();
+        let first_offset = next.map_err(|source| AppendError::Prepare { path: partition.directory.clone(), source })?;
+        partition.stability.enter(Open { producer: id, transaction: number, first_offset });
         let locked = lock(slot);
         let before = locked.slot().progress();
         locked.slot().set_transaction(number);
         drop(locked);
-        open.parts.push(OpenPart { partition: Arc::clone(partition), before, first_offset: end.offset });
+        open.parts.push(OpenPart { partition: Arc::clone(partition), before, first_offset });
         Ok(true)
     }
 
@@ -120,9 +120,10 @@ impl Core {
     pub(crate) fn commit_open<'a>(
         &'a self,
         mut ledger: MutexGuard<'a, Ledger>,
-        id: ProducerId,
+        by: By,
         number: u64,
     ) -> Result<Option<u64>, TransactionError> {
+        let id = by.id;
         let mut backoff = Backoff::new();
         let ends = loop {
             let Some(open) = ledger
@@ -132,7 +133,7 @@ impl Core {
             else {
                 // Ended by its timeout, or by a registration, or committed by another call, while its last frames were
                 // waited for.
-                return self.ended_meanwhile(ledger, id, number);
+                return ended_meanwhile(&mut ledger, by, number);
             };
             let ends = open.parts.iter().map(|part| end_of(open, part)).collect::<Result<Vec<End>, _>>();
             match ends {
@@ -277,27 +278,28 @@ impl Core {
             self.settle(&mut ledger, false);
         }
     }
+}
 
-    /// What a commit is answered with whose transaction is no longer open.
-    fn ended_meanwhile(
-        &self,
-        mut ledger: MutexGuard<'_, Ledger>,
-        id: ProducerId,
-        number: u64,
-    ) -> Result<Option<u64>, TransactionError> {
-        let ending = ledger.open_of(id).filter(|open| open.number == number).and_then(OpenTransaction::ending);
-        let Some(author) = ledger.author(id).copied() else {
-            return Err(TransactionError::NotOpen { transaction: number, last: 0 });
-        };
-        if author.last != number {
-            return Err(TransactionError::NotOpen { transaction: number, last: author.last });
-        }
-        match ending.unwrap_or(author.ended) {
-            Ended::Committed => Ok(author.entry),
-            Ended::Aborted => Err(TransactionError::Aborted { transaction: number }),
-            Ended::TimedOut => Err(TransactionError::TimedOut { transaction: number }),
-            Ended::Fenced => Err(TransactionError::Fenced { epoch: author.epoch }),
-        }
+/// What a commit is answered with whose transaction is no longer open.
+fn ended_meanwhile(ledger: &mut Ledger, by: By, number: u64) -> Result<Option<u64>, TransactionError> {
+    let By { id, epoch, .. } = by;
+    let ending = ledger.open_of(id).filter(|open| open.number == number).and_then(OpenTransaction::ending);
+    let Some(author) = ledger.author(id).copied() else {
+        return Err(TransactionError::NotOpen { transaction: number, last: 0 });
+    };
+    if author.last != number {
+        // Whoever has fenced this one may have begun a transaction since.
+        let fenced = author.epoch > epoch;
+        return Err(match fenced {
+            true => TransactionError::Fenced { epoch: author.epoch },
+            false => TransactionError::NotOpen { transaction: number, last: author.last },
+        });
+    }
+    match ending.unwrap_or(author.ended) {
+        Ended::Committed => Ok(author.entry),
+        Ended::Aborted => Err(TransactionError::Aborted { transaction: number }),
+        Ended::TimedOut => Err(TransactionError::TimedOut { transaction: number }),
+        Ended::Fenced => Err(TransactionError::Fenced { epoch: author.epoch }),
     }
 }
 
@@ -338,13 +340,13 @@ fn end_of(open: &OpenTransaction, part: &OpenPart) -> Result<End, TransactionErr
     let first = located.segment.base_offset().unwrap_or(0) + u64::from(located.frame.stored.offset_delta());
     let last = first + u64::from(located.frame.stored.records()).max(1) - 1;
     let part = CommitPart { partition: number, position, checksum: located.frame.checksum };
-    let visible = partition.chain.visible_end().is_ok_and(|end| end.position > position);
+    let visible = partition.chain.is_visible(&located).unwrap_or(false);
     Ok(End { part: Some((part, last)), visible })
 }
 
 /// Where the frames of a transaction end, of which that is the producer's last word.
 fn extent(partition: &PartitionState, progress: Progress) -> Option<Extent> {
-    let Located { segment, frame } = partition.published_at(progress.last_position).ok()??;
+    let Located { segment, frame, .. } = partition.published_at(progress.last_position).ok()??;
     let first = segment.base_offset()? + u64::from(frame.stored.offset_delta());
     Some(Extent {
         last_offset: first + u64::from(frame.stored.records()).max(1) - 1,

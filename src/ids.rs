@@ -1,6 +1,6 @@
 //! Who appends, how, how far, and where to: the words that every layer uses.
 
-use std::fmt;
+use std::{fmt, hash::Hasher};
 
 /// Identifies a producer within its log.
 ///
@@ -97,4 +97,28 @@ pub struct Offsets {
     pub first: u64,
     /// Offset of the last record; the same as `first` for one record.
     pub last: u64,
+}
+/// Hashes what the log itself has given out, a producer's id or slot or a transaction's number, which nobody can choose so
+/// that they collide.
+#[derive(Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // Fibonacci hashing (Knuth, TAOCP 3, 6.4), folded so that the upper bits reach the lower ones.
+        let product = u128::from(self.0.rotate_left(32) ^ word) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     format::ledger::GroupOffset,
-    ids::{Mode, ProducerId, Progress},
+    ids::{Mode, ProducerId, Progress, Spread},
     partition::{
         PartitionState,
         append::Cursor,
@@ -13,8 +13,20 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    hash::BuildHasherDefault,
     time::{Duration, Instant},
 };
+
+/// By producers' slots. A tree would make and free a node whenever a transaction comes and goes by itself.
+pub(crate) type BySlot<T> = HashMap<u32, T, BuildHasherDefault<Spread>>;
+
+/// Who ends or adds to a transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct By {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: u32,
+    pub(crate) mode: Mode,
+}
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +104,11 @@ pub(crate) struct Ledger {
     /// The log's own partition of transactions, once there is one, and the way into it.
     pub(crate) own: Option<(Arc<PartitionState>, Cursor)>,
     /// By slot.
-    pub(crate) authors: HashMap<u32, Author>,
+    pub(crate) authors: BySlot<Author>,
     /// Their names, by slot, of those that have begun one since the log was opened.
     pub(crate) names: HashMap<u32, Box<str>>,
     /// By slot.
-    pub(crate) open: BTreeMap<u32, OpenTransaction>,
+    pub(crate) open: BySlot<OpenTransaction>,
     /// In the order of their entries.
     pub(crate) decided: VecDeque<Decided>,
     pub(crate) groups: BTreeMap<Box<str>, GroupState>,

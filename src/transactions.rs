@@ -5,7 +5,7 @@ use crate::{
     error::{AppendError, DurableError, RegisterError, TransactionError},
     format::ledger::{GroupOffset, LedgerEntry},
     ids::{Mode, ProducerId},
-    ledger::{Author, Ended, Ledger, OpenTransaction},
+    ledger::{Author, By, Ended, Ledger, OpenTransaction},
     partition::{PartitionState, slot::ENDED},
     sync::Arc,
 };
@@ -27,14 +27,6 @@ const FENCE_PAUSE: Duration = Duration::from_micros(200);
 /// Numbers end where a slot's flag begins.
 const NUMBER_END: u64 = ENDED;
 
-/// Who ends or adds to a transaction.
-#[derive(Clone, Copy)]
-pub(crate) struct By {
-    pub(crate) id: ProducerId,
-    pub(crate) epoch: u32,
-    pub(crate) mode: Mode,
-}
-
 /// What beginning a transaction comes to.
 enum Begun {
     /// It is open.
@@ -55,7 +47,7 @@ impl Core {
         if timeout < TIMEOUT_MIN {
             return Err(TransactionError::Timeout { timeout });
         }
-        let until = Instant::now() + FENCE_PATIENCE;
+        let mut until = None;
         loop {
             let (doomed, how) = match self.try_begin(by, number, timeout)? {
                 Begun::Number(number) => return Ok(number),
@@ -65,7 +57,7 @@ impl Core {
             let now = self.registry().find(by.id).map(|entry| (entry.epoch, entry.mode));
             let (epoch, mode) = now.ok_or(TransactionError::UnknownProducer { producer: by.id })?;
             refuse(by, epoch, mode)?;
-            if Instant::now() >= until {
+            if Instant::now() >= *until.get_or_insert_with(|| Instant::now() + FENCE_PATIENCE) {
                 // The fence has failed, and is tried again.
                 return Err(self.ended_otherwise(by, doomed, how));
             }
@@ -162,7 +154,7 @@ impl Core {
             }
             Standing::Ended(ended) => return Err(self.ended_otherwise(by, number, ended)),
         };
-        self.commit_open(ledger, by.id, number)
+        self.commit_open(ledger, by, number)
     }
 
     /// Aborts. The same call again changes nothing.

@@ -168,10 +168,27 @@ impl Cursor {
         }
     }
 
-    /// Appends as a session, with the far form: where the producer's last batch is far back, and in a transaction.
+    /// Appends as a session in a transaction.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    pub(crate) fn append_in_transaction<B: Body, S: Supply>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        slot: &Slot,
+        id: ProducerId,
+        state: State,
+        progress: &mut Progress,
+        transaction: u64,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Admission, S::Error> {
+        self.append_session_in::<B, S, true>(fitting, slot, id, state, progress, transaction, now_ms, supply)
+    }
+
+    /// Appends as a session, with the far form: where the producer's last batch is far back.
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "as above")]
-    pub(crate) fn append_session_far<B: Body, S: Supply>(
+    fn append_session_far<B: Body, S: Supply>(
         &mut self,
         fitting: &Fitting<'_, B>,
         slot: &Slot,

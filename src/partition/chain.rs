@@ -58,6 +58,8 @@ pub(crate) struct ChainEnd {
 pub(crate) struct Located {
     pub(crate) segment: Arc<Segment>,
     pub(crate) frame: Frame,
+    /// All segments before this one are visible to their ends.
+    pub(crate) leads: bool,
 }
 
 /// What a position leads to.
@@ -88,6 +90,12 @@ impl Links {
     fn begun(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> + ExactSizeIterator {
         let begun = self.segments.partition_point(|segment| segment.base_offset().is_some());
         self.segments.iter().take(begun)
+    }
+
+    /// Whether all segments before the one at an index are known to be visible to their ends.
+    fn leads(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).and_then(|before| self.segments.get(before));
+        before.is_none_or(|before| before.seal().is_some())
     }
 
     fn index_of(&self, number: u64) -> Option<usize> {
@@ -139,27 +147,48 @@ impl Chain {
         links.segments.get(after.checked_sub(1)?).cloned()
     }
 
-    /// The segment whose file holds that position.
-    fn segment_with_position(&self, position: u64) -> Option<Arc<Segment>> {
+    /// The segment whose file holds that position, and whether all before it are visible to their ends.
+    fn segment_with_position(&self, position: u64) -> Option<(Arc<Segment>, bool)> {
         let links = locked(&self.links);
         let after = links.segments.partition_point(|segment| segment.shape().base_position <= position);
-        links.segments.get(after.checked_sub(1)?).filter(|segment| position < segment.end_of_file()).cloned()
+        let at = after.checked_sub(1)?;
+        let segment = links.segments.get(at).filter(|segment| position < segment.end_of_file())?;
+        Some((Arc::clone(segment), links.leads(at)))
     }
 
     /// The frame at a position.
     pub(crate) fn frame_at(&self, position: u64) -> io::Result<Lookup> {
-        let Some(segment) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
+        let Some((segment, leads)) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
         let unit = ((position - segment.shape().base_position) / 8) as usize;
         let window = segment.window()?;
         // Looked at before the word: a segment is sealed when all of its words are there.
         let sealed = segment.seal().is_some();
         Ok(match find(&window, segment.shape(), unit) {
-            Found::Frame(frame) => Lookup::Found(Located { segment, frame }),
+            Found::Frame(frame) => Lookup::Found(Located { segment, frame, leads }),
             Found::Nothing if !sealed => Lookup::Unpublished,
             Found::Nothing | Found::Padding { .. } | Found::Invalid => {
                 Lookup::Corrupt { path: segment.path(), at: unit as u64 * 8 }
             }
         })
+    }
+
+    /// Whether a frame is visible, and with it all before it.
+    pub(crate) fn is_visible(&self, located: &Located) -> io::Result<bool> {
+        let Located { segment, frame, leads } = located;
+        if *leads {
+            return Ok(segment.visible()?.units > frame.unit);
+        }
+        Ok(self.visible_end()?.position > frame.position(segment.shape()))
+    }
+
+    /// An offset that nothing appended from now on is before: above the visible end where others are just appending.
+    pub(crate) fn next_offset(&self) -> io::Result<u64> {
+        let next = {
+            let links = locked(&self.links);
+            let newest = links.begun().next_back().and_then(|segment| segment.tail());
+            newest.and_then(|tail| tail.next_offset())
+        };
+        next.map_or_else(|| self.visible_end().map(|end| end.offset), Ok)
     }
 
     /// Offset of the first record that is kept.
@@ -176,7 +205,15 @@ impl Chain {
 
     /// Where the visible prefix ends.
     pub(crate) fn visible_end(&self) -> io::Result<End> {
-        // The begun segments that are not sealed, and the one before them: few, and walked without the lock.
+        // The begun segments that are not sealed, and the one before them: few, mostly one, and walked without the lock.
+        let newest = {
+            let links = locked(&self.links);
+            let newest = links.begun().next_back().filter(|_| links.leads(links.begun().len() - 1));
+            newest.map(Arc::clone)
+        };
+        if let Some((segment, base)) = newest.and_then(|segment| segment.base_offset().map(|base| (segment, base))) {
+            return Ok(End::of(&segment, base, segment.visible()?));
+        }
         let (end_before, open) = {
             let links = locked(&self.links);
             let mut open: Vec<_> = Vec::new();
@@ -192,7 +229,7 @@ impl Chain {
         for segment in open.iter().rev() {
             let Some(base) = segment.base_offset() else { break };
             let place = segment.visible()?;
-            end = End { position: segment.shape().position(place.units), offset: base + place.records };
+            end = End::of(segment, base, place);
             if segment.seal().is_none() && place.units < segment.shape().capacity {
                 break;
             }
@@ -203,7 +240,7 @@ impl Chain {
     /// Position of the oldest frame that is claimed and not published.
     pub(crate) fn oldest_open(&self) -> io::Result<Option<u64>> {
         let end = self.visible_end()?;
-        let Some(segment) = self.segment_with_position(end.position) else { return Ok(None) };
+        let Some((segment, _)) = self.segment_with_position(end.position) else { return Ok(None) };
         let unit = ((end.position - segment.shape().base_position) / 8) as usize;
         let claimed = segment.tail().is_some_and(|tail| tail.opened().is_some() && unit < tail.claimed());
         Ok(claimed.then_some(end.position))

@@ -80,7 +80,7 @@ impl PartitionState {
         if sequence + body.records() as u64 != progress.expected {
             return Ok(None);
         }
-        let Some(Located { segment, frame }) = self.published_at(progress.last_position)? else { return Ok(None) };
+        let Some(Located { segment, frame, .. }) = self.published_at(progress.last_position)? else { return Ok(None) };
         let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
         let whole = frame
             .producer(&window, segment.shape())
@@ -174,7 +174,7 @@ impl PartitionState {
     /// The producer's frame at a position, once it is published; none if it is no longer kept.
     fn original_at(&self, producer: ProducerId, position: u64) -> Result<Option<Original>, FetchError> {
         let Some(located) = self.published_at(position)? else { return Ok(None) };
-        let Located { segment, frame } = &located;
+        let Located { segment, frame, .. } = &located;
         let corrupt = |reason| FetchError::Corrupt {
             path: segment.path(),
             at: frame.unit as u64 * 8,
@@ -216,7 +216,7 @@ impl PartitionState {
     /// Whether a retry brings the bytes that are stored. Where it has the boundaries of one stored frame, its hash and
     /// the stored header tell; else the records are compared.
     fn same_bytes<B: Body>(&self, originals: &[Original], sequence: u64, body: &B) -> Result<bool, FetchError> {
-        if let [Original { located: Located { segment, frame }, first_sequence, .. }] = originals
+        if let [Original { located: Located { segment, frame, .. }, first_sequence, .. }] = originals
             && *first_sequence == sequence
             && frame.stored.records() as usize == body.records()
             && frame.stored.kind() == B::KIND
@@ -226,7 +226,7 @@ impl PartitionState {
                 && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum);
         }
         let mut at = sequence;
-        for Original { located: Located { segment, frame }, first_sequence, .. } in originals {
+        for Original { located: Located { segment, frame, .. }, first_sequence, .. } in originals {
             let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
             let stored = segment.body(&window, frame);
             let mut one = std::iter::once(stored);

@@ -12,12 +12,12 @@
 
 use crate::{
     format::snapshot::{Aborted, Extent},
-    ids::ProducerId,
+    ids::{ProducerId, Spread},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError},
 };
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
+    hash::BuildHasherDefault,
 };
 
 /// No transaction is undecided.
@@ -32,31 +32,23 @@ pub(crate) struct Open {
     pub(crate) first_offset: u64,
 }
 
-/// Spreads a producer's id and a transaction's number, which the log itself has given out, over a table.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // Fibonacci hashing (Knuth, TAOCP 3, 6.4), folded so that the upper bits reach the lower ones.
-        let product = u128::from(self.0.rotate_left(32) ^ word) * 0x9E37_79B9_7F4A_7C15;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-}
-
 #[derive(Default)]
 struct Hidden {
     all: HashMap<(ProducerId, u64), Extent, BuildHasherDefault<Spread>>,
     /// In the order of their markers.
     order: VecDeque<Aborted>,
+    /// Position below which nothing is known any more.
+    forgotten: u64,
+}
+
+/// What becomes of a decided transaction's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Read,
+    /// They are passed over, up to there.
+    Hidden(Extent),
+    /// They are no longer kept, and neither is what became of them.
+    Forgotten,
 }
 
 /// See the head of this file.
@@ -133,6 +125,16 @@ impl Stability {
         self.all_hidden().all.get(&(producer, transaction)).copied()
     }
 
+    /// What becomes of a transaction's frame at a position, for readers.
+    pub(crate) fn fate(&self, producer: ProducerId, transaction: u64, position: u64) -> Fate {
+        let hidden = self.all_hidden();
+        match hidden.all.get(&(producer, transaction)) {
+            Some(end) => Fate::Hidden(*end),
+            None if position < hidden.forgotten => Fate::Forgotten,
+            None => Fate::Read,
+        }
+    }
+
     /// Aborted transactions that are remembered.
     pub(crate) fn aborted(&self) -> usize {
         self.all_hidden().order.len()
@@ -144,9 +146,10 @@ impl Stability {
         (open.len(), open.iter().min_by_key(|open| open.first_offset).copied())
     }
 
-    /// Forgets aborted transactions of which nothing is kept.
+    /// Forgets aborted transactions of which nothing is kept: nothing is before that position.
     pub(crate) fn forget_before(&self, start: u64) {
         let mut hidden = self.all_hidden();
+        hidden.forgotten = start;
         while let Some(first) = hidden.order.front().copied().filter(|first| first.marker < start) {
             hidden.order.pop_front();
             hidden.all.remove(&(first.producer, first.transaction));

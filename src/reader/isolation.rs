@@ -9,6 +9,7 @@ use crate::{
     },
     ids::ProducerId,
     isolation::Isolation,
+    partition::stability::Fate,
 };
 
 /// Transactions whose outcome a reader remembers.
@@ -75,36 +76,38 @@ impl Reader {
             return Ok(false);
         }
         match self.transaction_of(frame) {
-            Some(producer) => Ok(self.outcome(&producer)?.is_some()),
+            Some((producer, position)) => Ok(self.outcome(&producer, position)?.is_some()),
             None => Ok(false),
         }
     }
 
-    fn transaction_of(&self, frame: &Frame) -> Option<Producer> {
+    fn transaction_of(&self, frame: &Frame) -> Option<(Producer, u64)> {
         let place = self.place.as_ref()?;
-        frame.producer(&place.window, &place.shape).filter(|producer| producer.transaction != 0)
+        let producer = frame.producer(&place.window, &place.shape).filter(|producer| producer.transaction != 0)?;
+        Some((producer, frame.position(&place.shape)))
     }
 
     #[inline(always)]
-    fn outcome(&mut self, of: &Producer) -> Result<Option<Extent>, FetchError> {
+    fn outcome(&mut self, of: &Producer, position: u64) -> Result<Option<Extent>, FetchError> {
         let last = self.seen.last;
         if (last.producer, last.transaction) == (of.id, of.transaction) {
             return Ok(last.hidden);
         }
-        self.ask_outcome(of)
+        self.ask_outcome(of, position)
     }
 
-    fn ask_outcome(&mut self, of: &Producer) -> Result<Option<Extent>, FetchError> {
+    fn ask_outcome(&mut self, of: &Producer, position: u64) -> Result<Option<Extent>, FetchError> {
         let at = (of.id.get() ^ of.transaction.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
         let Some(remembered) = self.seen.outcomes.get_mut(at % REMEMBERED) else { return Ok(None) };
         if (remembered.producer, remembered.transaction) != (of.id, of.transaction) {
-            let hidden = self.partition.stability.hidden(of.id, of.transaction);
-            // Looked at behind that: what retention has dropped is forgotten once it is off the chain.
-            let first = self.partition.chain.first().map_or(u64::MAX, |first| first.number());
-            if hidden.is_none() && self.place.as_ref().is_some_and(|place| place.shape.number < first) {
-                let start = self.partition.chain.start_offset();
-                return Err(FetchError::Trimmed { offset: self.next_offset, start });
-            }
+            let hidden = match self.partition.stability.fate(of.id, of.transaction, position) {
+                Fate::Read => None,
+                Fate::Hidden(end) => Some(end),
+                Fate::Forgotten => {
+                    let start = self.partition.chain.start_offset();
+                    return Err(FetchError::Trimmed { offset: self.next_offset, start });
+                }
+            };
             *remembered = Decided { producer: of.id, transaction: of.transaction, hidden };
         }
         self.seen.last = *remembered;
@@ -114,7 +117,8 @@ impl Reader {
     /// Passes over a hidden frame, the one that this reader stands at; and over all of its transaction's, if no other's are
     /// between them: then there are as many offsets left as sequences.
     pub(super) fn pass_over_hidden(&mut self, frame: &Frame) {
-        let extent = self.transaction_of(frame).and_then(|of| Some((of.first_sequence, self.outcome(&of).ok()??)));
+        let of = self.transaction_of(frame);
+        let extent = of.and_then(|(of, position)| Some((of.first_sequence, self.outcome(&of, position).ok()??)));
         let Some(place) = &mut self.place else { return };
         let offset = place.base_offset + u64::from(frame.stored.offset_delta());
         if let Some((sequence, Extent { last_offset, end_sequence, end_position })) = extent

@@ -105,6 +105,9 @@ pub(crate) fn find(window: &Window, shape: &Shape, unit: usize) -> Found {
     }
 }
 
+/// A walk beyond this goes through memory rather than the cache.
+const FAR_UNITS: usize = 1024;
+
 /// How far a segment's frames are published without a gap.
 pub(crate) struct Visible {
     /// A packed `Place`. Raised by whoever walks, with `fetch_max`; read by whoever asks. Records never fall while units
@@ -140,7 +143,11 @@ impl Visible {
         loop {
             match find(window, shape, place.units) {
                 Found::Frame(frame) => {
-                    frame.fetch_on(window);
+                    // Whoever walks a little at a time comes right behind the appenders, whose lines are not to be taken
+                    // from them.
+                    if place.units - from.units >= FAR_UNITS {
+                        frame.fetch_on(window);
+                    }
                     place.units += frame.units;
                     place.records += u64::from(frame.stored.records());
                 }

@@ -300,6 +300,14 @@ impl Tail {
         Place::unpack(self.word.load(Ordering::Acquire)).units.min(self.shape.capacity)
     }
 
+    /// An offset that no later claim is before; none unless the segment takes claims.
+    pub(crate) fn next_offset(&self) -> Option<u64> {
+        let Place { records, units } = Place::unpack(self.word.load(Ordering::Acquire));
+        // Only the records of claims that fitted count.
+        let base_offset = self.opened().filter(|_| units <= self.shape.capacity)?;
+        Some(base_offset + records)
+    }
+
     /// Whether a claim has crossed the end, so that there will be a word of where. Whoever makes a new handle, or claims
     /// without one, looks here first: each handle overshoots a segment once, and handles come and go without end. A
     /// segment that is filled to its last unit has not been crossed yet: the next claim does that.

@@ -9,13 +9,13 @@ use crate::{
     format::ledger::GroupOffset,
     group::Group,
     ids::Mode,
+    ledger::By,
     log::Partition,
     partition::{
         append::Admission,
         body::{Body, Gathered, Single, fit},
     },
     producers::slot_of,
-    transactions::By,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -94,6 +94,7 @@ impl Session {
         Ok(None)
     }
 
+    #[inline]
     fn submit_in_transaction<B: Body>(
         &mut self,
         partition: &Partition,
@@ -101,7 +102,40 @@ impl Session {
         sequence: Option<u64>,
         body: &B,
     ) -> Result<Answer, AppendError> {
-        let (id, epoch) = (self.id, self.epoch);
+        let mut other = Ok(Answer::UnknownProducer);
+        match self.try_in_transaction(partition, transaction, sequence, body, &mut other) {
+            Some(first) => Ok(Answer::appended(first, body.records())),
+            None => other,
+        }
+    }
+
+    /// The first offset, if it was appended; else the answer is in `other`. See `Answer::appended`.
+    fn try_in_transaction<B: Body>(
+        &mut self,
+        partition: &Partition,
+        transaction: u64,
+        sequence: Option<u64>,
+        body: &B,
+        other: &mut Result<Answer, AppendError>,
+    ) -> Option<u64> {
+        match self.answer_in_transaction(partition, transaction, sequence, body) {
+            Ok(Answer::Appended { first, .. }) => Some(first),
+            answer => {
+                *other = answer;
+                None
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn answer_in_transaction<B: Body>(
+        &mut self,
+        partition: &Partition,
+        transaction: u64,
+        sequence: Option<u64>,
+        body: &B,
+    ) -> Result<Answer, AppendError> {
+        let id = self.id;
         let lane = match self.transactional_lane(partition)? {
             Ok(lane) => lane,
             Err(refused) => return Ok(refused),
@@ -110,25 +144,44 @@ impl Session {
         let sequence = sequence.unwrap_or(lane.progress.expected);
         check_sequence(sequence, body.records())?;
         let Some(slot) = slot_of(&lane.partition.state, id) else { return Ok(Answer::UnknownProducer) };
+        if lane.transaction != transaction || sequence != lane.progress.expected {
+            return self.first_in_transaction(partition, transaction, sequence, body);
+        }
+        let now_ms = partition.handle.core.clock.now_ms();
+        let (state, source) = (lane.state, partition.source());
+        let progress = &mut lane.progress;
+        match lane.cursor.append_in_transaction(&fitting, slot, id, state, progress, transaction, now_ms, &source)? {
+            Admission::Appended(offsets) => Ok(offsets.into()),
+            _ => self.refused(partition),
+        }
+    }
+
+    /// A batch that is the transaction's first in the partition, or that is not the one that comes next.
+    #[cold]
+    fn first_in_transaction<B: Body>(
+        &mut self,
+        partition: &Partition,
+        transaction: u64,
+        sequence: u64,
+        body: &B,
+    ) -> Result<Answer, AppendError> {
+        let (id, epoch) = (self.id, self.epoch);
+        let lane = match self.transactional_lane(partition)? {
+            Ok(lane) => lane,
+            Err(refused) => return Ok(refused),
+        };
+        let Some(slot) = slot_of(&lane.partition.state, id) else { return Ok(Answer::UnknownProducer) };
         if slot.state() != lane.state {
             return self.refused(partition);
         }
         if sequence != lane.progress.expected {
             return lane.partition.state.judge(id, lane.progress, sequence, body);
         }
-        if lane.transaction != transaction {
-            if !partition.handle.core.enter_transaction(id, epoch, transaction, &partition.state)? {
-                return Ok(partition.handle.core.invalid_transaction(id));
-            }
-            lane.transaction = transaction;
+        if !partition.handle.core.enter_transaction(id, epoch, transaction, &partition.state)? {
+            return Ok(partition.handle.core.invalid_transaction(id));
         }
-        let now_ms = partition.handle.core.clock.now_ms();
-        let (state, source) = (lane.state, partition.source());
-        let progress = &mut lane.progress;
-        match lane.cursor.append_session_far(&fitting, slot, id, state, progress, transaction, now_ms, &source)? {
-            Admission::Appended(offsets) => Ok(offsets.into()),
-            _ => self.refused(partition),
-        }
+        lane.transaction = transaction;
+        self.submit_in_transaction(partition, transaction, Some(sequence), body)
     }
 
     /// After an abort, of that transaction or of any: the producer goes on where it was before.

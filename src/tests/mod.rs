@@ -5,8 +5,9 @@
 //! | `loom/` | the claim, the publication, the step to the next segment, the slot and the fence, in every interleaving |
 //! | `far.rs` | a producer's frames tell how far back its previous one is, however far that is |
 //! | `golden.rs` | what is written is what the golden files hold |
-//! | `undecodable.rs` | a record of the ledger that is no entry refuses to open |
+//! | `undecodable.rs` | a record of the ledger that is no entry, or names a partition that is gone, refuses to open |
 //! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
+//! | `overtaken.rs` | a commit whose producer was fenced while it waited is told so |
 //! | `rounds.rs` | who begins a round of the committer, and who is waited for |
 
 #[cfg(not(loom))]
@@ -17,6 +18,8 @@ mod golden;
 mod layers;
 #[cfg(loom)]
 mod loom;
+#[cfg(not(loom))]
+mod overtaken;
 #[cfg(not(loom))]
 mod rounds;
 #[cfg(not(loom))]

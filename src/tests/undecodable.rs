@@ -4,6 +4,7 @@
 use crate::{
     core::Source,
     error::OpenError,
+    format::ledger::{CommitPart, LedgerEntry},
     log::Log,
     names::TRANSACTIONS,
     options::Options,
@@ -12,6 +13,7 @@ use crate::{
         body::{Single, fit},
     },
 };
+use std::{fs, path::Path};
 
 #[expect(unsafe_code, reason = "opening a log is")]
 #[test]
@@ -38,5 +40,51 @@ fn a_record_of_the_ledger_that_is_no_entry_refuses_to_open_with_its_position() {
         }
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was opened"),
+    }
+}
+
+/// Its name says that it was committed; what it was can't be known without the partition, and nothing is decided by guessing.
+#[expect(unsafe_code, reason = "opening a log is")]
+#[test]
+fn a_commit_in_a_partition_that_is_gone_refuses_to_open_and_names_both() {
+    let [directory, killed] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    // SAFETY: nobody else knows of the directories.
+    let open = |directory: &Path| unsafe { Log::open(directory, &Options::new()) };
+    let log = open(directory.path()).expect("opened");
+    let session = log.session("p").expect("a session");
+    let entry = LedgerEntry::Commit {
+        producer: session.id(),
+        epoch: session.epoch(),
+        transaction: 5,
+        parts: vec![CommitPart { partition: 77, position: 4096, checksum: 1 }],
+        offsets: Vec::new(),
+    };
+    let core = &log.handle.core;
+    let offset = core.write_entry(&mut core.ledger(), &entry).expect("written");
+    assert_eq!(offset, 0);
+    // As a kill would leave it: a log that is closed has settled what it has committed.
+    copy(directory.path(), killed.path());
+    for _again in 0..2 {
+        match open(killed.path()) {
+            Err(OpenError::Corrupt { path, reason, .. }) => {
+                assert!(path.to_string_lossy().contains(TRANSACTIONS), "{}", path.display());
+                assert!(reason.contains("transaction 5") && reason.contains("77"), "{reason}");
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it was opened"),
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("listed") {
+        let path = entry.expect("listed").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            fs::create_dir(&to).expect("made");
+            copy(&path, &to);
+        } else {
+            let _bytes = fs::copy(&path, &to).expect("copied");
+        }
     }
 }

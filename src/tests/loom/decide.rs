@@ -38,8 +38,13 @@ impl Partition {
         limit
     }
 
+    fn next_offset(&self) -> u64 {
+        let cursor = self.chain.cursor();
+        cursor.tail().next_offset().unwrap_or_else(|| self.visible())
+    }
+
     fn enter(&self, transaction: u64) {
-        let first_offset = self.visible();
+        let first_offset = self.next_offset();
         self.stability.enter(Open { producer: Self::producer(), transaction, first_offset });
     }
 
@@ -129,7 +134,7 @@ fn what_a_reader_may_see_never_shrinks() {
             })
         };
         // Looked at, and stored once another record is visible.
-        let first_offset = partition.visible();
+        let first_offset = partition.next_offset();
         partition.append();
         partition.stability.enter(Open { producer: Partition::producer(), transaction: 1, first_offset });
         let seen = reader.join().expect("no panic");
