@@ -80,6 +80,10 @@ impl Core {
         self.partitions.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
+    pub(crate) fn partition_numbered(&self, number: u32) -> Option<Arc<PartitionState>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).all.get(number as usize).cloned()
+    }
+
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -182,11 +182,18 @@ impl Core {
                 decided.push(DecidedPart { partition: part.partition, last_offset, marked: false });
             }
         }
-        if let Some(offset) = offset.filter(|_| !decided.is_empty()) {
-            let Ledger { decided: all, .. } = &mut *ledger;
-            all.push_back(Decided { id, epoch: open.epoch, number, offset, parts: decided });
+        let inputs = self.inputs_of(&open.offsets);
+        if let Some(offset) = offset.filter(|_| !decided.is_empty() || !inputs.is_empty()) {
+            ledger.decided.push_back(Decided { id, epoch: open.epoch, number, offset, parts: decided, inputs });
         }
         Ok(offset)
+    }
+
+    /// The last records that groups have read, by partition: what was made of them is not to outlive them.
+    fn inputs_of(&self, offsets: &[GroupOffset]) -> Vec<(Arc<PartitionState>, u64)> {
+        let input = |one: &GroupOffset| Some((self.partition_numbered(one.partition)?, one.offset.checked_sub(1)?));
+        // Most are durable by the time that they are read, and need not be asked again.
+        offsets.iter().filter_map(input).filter(|(partition, last)| partition.durable.offset() <= *last).collect()
     }
 
     /// Aborts the producer's open transaction. If a marker can't be written, the transaction stays, to be ended so later.
@@ -244,10 +251,10 @@ impl Core {
         let Ledger { own: Some((own, _)), decided, .. } = ledger else { return };
         let durable = own.durable.offset();
         for one in decided.iter_mut() {
-            let Decided { id, epoch, number, offset, parts } = one;
-            if durable <= *offset || parts.iter().any(|part| part.partition.durable.offset() <= part.last_offset) {
+            if durable <= one.offset || !one.is_durable() {
                 break;
             }
+            let Decided { id, epoch, number, parts, .. } = one;
             for part in parts.iter_mut().filter(|part| !part.marked) {
                 let producer =
                     Producer { id: *id, first_sequence: 0, epoch: *epoch, previous_position: 0, transaction: *number };

@@ -35,7 +35,8 @@ impl Commit {
         self.offset.is_none_or(|offset| self.handle.core.is_entry_durable(offset))
     }
 
-    /// Waits until it is durable: its records in every partition, its offsets, and every commit of the log before it. False
+    /// Waits until it is durable: its records in every partition, its offsets and the records before them, and every commit of
+    /// the log before it. False
     /// if the time is over first. Threads that wait share their flushes.
     ///
     /// # Errors

@@ -96,6 +96,21 @@ pub(crate) struct Decided {
     /// Of its entry in the ledger.
     pub(crate) offset: u64,
     pub(crate) parts: Vec<DecidedPart>,
+    /// What it was made of: the last offsets that its groups have come to, by their partitions.
+    pub(crate) inputs: Vec<(Arc<PartitionState>, u64)>,
+}
+
+impl Decided {
+    /// The last offset that has to be durable for this to be, by partition.
+    fn needs(&self) -> impl Iterator<Item = (&Arc<PartitionState>, u64)> {
+        let parts = self.parts.iter().map(|part| (&part.partition, part.last_offset));
+        parts.chain(self.inputs.iter().map(|(partition, last)| (partition, *last)))
+    }
+
+    /// Whether all that this names, other than its entry, is durable.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.needs().all(|(partition, last)| partition.durable.offset() > last)
+    }
 }
 
 /// See the head of this file.
@@ -178,10 +193,11 @@ impl Ledger {
     /// before it, names.
     pub(crate) fn needs(&self, offset: u64) -> Vec<(Arc<PartitionState>, u64)> {
         let mut needs: Vec<(Arc<PartitionState>, u64)> = Vec::new();
-        for part in self.decided.iter().take_while(|decided| decided.offset <= offset).flat_map(|one| &one.parts) {
-            match needs.iter_mut().find(|(partition, _)| Arc::ptr_eq(partition, &part.partition)) {
-                Some((_, last)) => *last = (*last).max(part.last_offset),
-                None => needs.push((Arc::clone(&part.partition), part.last_offset)),
+        let before = self.decided.iter().take_while(|decided| decided.offset <= offset);
+        for (partition, last_offset) in before.flat_map(Decided::needs) {
+            match needs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, partition)) {
+                Some((_, last)) => *last = (*last).max(last_offset),
+                None => needs.push((Arc::clone(partition), last_offset)),
             }
         }
         needs

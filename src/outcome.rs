@@ -5,9 +5,10 @@
 //! |---|---|
 //! | a commit in the ledger, all that it names recovered | committed: markers are written where they are missing |
 //! | a commit in the ledger, some of what it names missing | undone, and with it everything behind it in the ledger |
+//! | a commit with a group's offset beyond its partition's recovered end | undone likewise: it was made of what is lost |
 //! | records, and no commit in the ledger | aborted: markers are written, the producer goes on as before it |
 //! | a marker | decided before the crash; a marker is never written before its decision is durable |
-//! | a group's offset beyond its partition's recovered end | the end: what comes there next was not read yet |
+//! | such an offset, committed outside of a transaction | the end: what comes there next was not read yet |
 //!
 //! The ledger keeps to a prefix, as every partition does: a transaction may have read what one before it wrote, and a
 //! group's offset may follow from either.
@@ -27,7 +28,7 @@ use crate::{
         PartitionState,
         append::Cursor,
         chain::{Located, Lookup},
-        ledger::LedgerState,
+        ledger::{LedgerReplay, LedgerState},
         locked,
         replay::Replay,
     },
@@ -92,7 +93,7 @@ impl Outcome {
                     // Until it is written who takes it back.
                     undone = Some((from, u64::MAX));
                 }
-                committed.extend(ledger.commits().map(|(_, id, transaction, _)| (id, transaction)));
+                committed.extend(ledger.commits().map(|commit| (commit.producer, commit.transaction)));
                 outcome.state = ledger.state();
             }
         }
@@ -148,21 +149,26 @@ impl Outcome {
 /// Offset of the first commit that the partitions do not bear out.
 fn first_not_borne_out(recovered: &[Recovering], own: usize) -> Result<Option<u64>, OpenError> {
     let Some(own) = recovered.get(own) else { return Ok(None) };
-    for (offset, id, transaction, parts) in own.replay.ledger().into_iter().flat_map(|ledger| ledger.commits()) {
-        for part in parts {
-            let Some(partition) = recovered.get(part.partition as usize) else {
-                return Err(OpenError::Corrupt {
-                    path: own.state.directory.clone(),
-                    at: 0,
-                    reason: format!(
-                        "the ledger's entry at offset {offset} commits transaction {transaction} of producer {id} in \
-                         partition number {}, which is not there",
-                        part.partition
-                    ),
-                });
-            };
-            if !partition.bears_out(part) {
-                return Ok(Some(offset));
+    for commit in own.replay.ledger().into_iter().flat_map(LedgerReplay::commits) {
+        let there = |number: u32| {
+            recovered.get(number as usize).ok_or_else(|| OpenError::Corrupt {
+                path: own.state.directory.clone(),
+                at: 0,
+                reason: format!(
+                    "the ledger's entry at offset {} commits transaction {} of producer {} in partition number {number}, \
+                     which is not there",
+                    commit.offset, commit.transaction, commit.producer
+                ),
+            })
+        };
+        for part in commit.parts {
+            if !there(part.partition)?.bears_out(part) {
+                return Ok(Some(commit.offset));
+            }
+        }
+        for one in commit.offsets {
+            if one.offset > there(one.partition)?.state.durable.offset() {
+                return Ok(Some(commit.offset));
             }
         }
     }

@@ -81,6 +81,17 @@ impl LedgerState {
     }
 }
 
+/// What an entry that commits names.
+#[derive(Clone, Copy)]
+pub(crate) struct CommitEntry<'a> {
+    /// Where it stands in the ledger.
+    pub(crate) offset: u64,
+    pub(crate) producer: ProducerId,
+    pub(crate) transaction: u64,
+    pub(crate) parts: &'a [CommitPart],
+    pub(crate) offsets: &'a [GroupOffset],
+}
+
 /// An entry, and where it stands in the ledger.
 #[derive(Clone, Debug)]
 struct Placed {
@@ -137,12 +148,16 @@ impl LedgerReplay {
         self.undecodable
     }
 
-    /// Committed transactions since the snapshot, in their order: offset of the entry, producer, number, parts.
-    pub(crate) fn commits(&self) -> impl Iterator<Item = (u64, ProducerId, u64, &[CommitPart])> {
+    /// Committed transactions since the snapshot, in their order.
+    pub(crate) fn commits(&self) -> impl Iterator<Item = CommitEntry<'_>> {
         self.entries.iter().filter_map(|placed| match &placed.entry {
-            LedgerEntry::Commit { producer, transaction, parts, .. } => {
-                Some((placed.offset, *producer, *transaction, parts.as_slice()))
-            }
+            LedgerEntry::Commit { producer, transaction, parts, offsets, .. } => Some(CommitEntry {
+                offset: placed.offset,
+                producer: *producer,
+                transaction: *transaction,
+                parts,
+                offsets,
+            }),
             _ => None,
         })
     }

@@ -6,7 +6,7 @@
 
 use super::ReadOnlyPartition;
 use crate::{
-    format::ledger::CommitPart,
+    format::ledger::{CommitPart, GroupOffset},
     ids::ProducerId,
     names::Content,
     stored::frames::{Frames, Item},
@@ -56,15 +56,16 @@ pub(super) fn decide(partitions: &[ReadOnlyPartition], in_use: bool) -> Vec<Deci
     let ledger = ledger.and_then(|own| own.outlook.replay.ledger());
     let mut committed: HashSet<(ProducerId, u64)> = HashSet::new();
     if let Some(ledger) = ledger {
-        for (_, producer, transaction, parts) in ledger.commits() {
-            let borne_out = |part: &CommitPart| {
-                partitions.get(part.partition as usize).is_some_and(|partition| bears_out(partition, part))
-            };
-            if !parts.iter().all(borne_out) {
+        for commit in ledger.commits() {
+            let there = |number: u32| partitions.get(number as usize);
+            let borne_out = |part: &CommitPart| there(part.partition).is_some_and(|one| bears_out(one, part));
+            let read =
+                |one: &GroupOffset| there(one.partition).is_some_and(|from| one.offset <= from.outlook.end_offset);
+            if !commit.parts.iter().all(borne_out) || !commit.offsets.iter().all(read) {
                 // Nor does anything behind it count.
                 break;
             }
-            committed.insert((producer, transaction));
+            committed.insert((commit.producer, commit.transaction));
         }
         let before = ledger.state_before();
         committed.extend(before.committed.values().map(|one| (one.producer, one.transaction)));

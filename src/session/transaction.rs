@@ -234,7 +234,8 @@ impl Transaction<'_> {
     }
 
     /// Makes a group's offset part of the transaction: the group has come up to `offset` in the partition, which it reads
-    /// next, if and only if this is committed. The later one for a partition counts.
+    /// next, if and only if this is committed. The later one for a partition counts. The commit is then not durable before
+    /// the records that were read are: a power cut that takes them away undoes what was made of them.
     ///
     /// # Errors
     /// [`TransactionError::StaleGeneration`] if the group was taken over, [`TransactionError::BeyondEnd`] for an offset
