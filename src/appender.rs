@@ -7,7 +7,7 @@ use crate::{
     log::Partition,
     partition::{
         append::{Admission, Cursor},
-        body::{Body, Gathered, Single, Unfit, fit},
+        body::{Body, Fitting, Gathered, Single, Unfit, fit},
         slot::{ENDED, State},
     },
     producers::{Place, slot_of},
@@ -205,38 +205,56 @@ impl Appender {
         }
     }
 
+    /// Straight through where the first attempt appends: what only a second one would need is not put together for it.
     #[inline(always)]
     fn answer_by_id<B: Body>(&mut self, stamp: Stamp, transaction: u64, body: &B) -> Result<Answer, AppendError> {
         let fitting = fit(body, self.body_bytes_max)?;
         check_sequence(stamp.sequence, body.records())?;
+        match self.attempt(&fitting, stamp, transaction)? {
+            Some(Admission::Appended(offsets)) => Ok(offsets.into()),
+            other => self.answer_otherwise(&fitting, stamp, transaction, other),
+        }
+    }
+
+    /// One attempt; none if no producer has the slot that the id names.
+    #[inline(always)]
+    fn attempt<B: Body>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        stamp: Stamp,
+        transaction: u64,
+    ) -> Result<Option<Admission>, AppendError> {
+        let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(None) };
+        let now_ms = self.partition.handle.core.clock.now_ms();
+        let state = State::new(stamp.epoch, Mode::ById);
+        let source = self.partition.source();
+        self.cursor.append_by_id(fitting, slot, stamp, transaction, state, now_ms, &source).map(Some)
+    }
+
+    /// The answer where the first attempt did not append, after more of them if need be.
+    #[cold]
+    #[inline(never)]
+    fn answer_otherwise<B: Body>(
+        &mut self,
+        fitting: &Fitting<'_, B>,
+        stamp: Stamp,
+        transaction: u64,
+        mut admission: Option<Admission>,
+    ) -> Result<Answer, AppendError> {
         loop {
-            let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(Answer::UnknownProducer) };
-            let now_ms = self.partition.handle.core.clock.now_ms();
-            let state = State::new(stamp.epoch, Mode::ById);
-            match self.cursor.append_by_id(
-                &fitting,
-                slot,
-                stamp,
-                transaction,
-                state,
-                now_ms,
-                &self.partition.source(),
-            )? {
-                Admission::Appended(offsets) => return Ok(offsets.into()),
-                Admission::Sequence(progress) => {
-                    return self.partition.state.judge(stamp.producer, progress, stamp.sequence, body);
+            let refused = match admission {
+                None => Some(Answer::UnknownProducer),
+                Some(Admission::Appended(offsets)) => return Ok(offsets.into()),
+                Some(Admission::Sequence(progress)) => {
+                    return self.partition.state.judge(stamp.producer, progress, stamp.sequence, fitting.body);
                 }
-                Admission::Transaction => {
-                    if let Some(refused) = self.other_transaction(stamp, transaction)? {
-                        return Ok(refused);
-                    }
-                }
-                Admission::State | Admission::Producer => {
-                    if let Some(refused) = self.refused(stamp)? {
-                        return Ok(refused);
-                    }
-                }
+                Some(Admission::Transaction) => self.other_transaction(stamp, transaction)?,
+                Some(Admission::State | Admission::Producer) => self.refused(stamp)?,
+            };
+            if let Some(refused) = refused {
+                return Ok(refused);
             }
+            admission = self.attempt(fitting, stamp, transaction)?;
         }
     }
 

@@ -145,9 +145,19 @@ impl Slot {
     /// Takes the lock if the slot's epoch and mode are `state`.
     #[inline]
     pub(crate) fn lock(&self, state: State) -> Option<Locked<'_>> {
+        // Acquire on success: pairs with the Release in `unlock`; the slot is as its last owner left it.
+        match self.state.compare_exchange(state.0, state.0 | LOCK, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => Some(Locked { slot: self, state }),
+            Err(_) => self.lock_held(state),
+        }
+    }
+
+    /// The same, for a lock that somebody has, or a state that has changed.
+    #[cold]
+    fn lock_held(&self, state: State) -> Option<Locked<'_>> {
         let mut backoff = Backoff::new();
         loop {
-            // Acquire on success: pairs with the Release in `unlock`; the slot is as its last owner left it.
+            // As above.
             match self.state.compare_exchange(state.0, state.0 | LOCK, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(Locked { slot: self, state }),
                 Err(other) if other == state.0 | LOCK => backoff.wait(),
