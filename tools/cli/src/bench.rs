@@ -14,11 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use oncelog_load::{Acknowledge, Idempotence, Progress, Repeats, RunResult, Settings, Window, canonical, table};
+use oncelog_load::{
+    Acknowledge, Idempotence, Progress, Reading, Repeats, RunResult, Settings, Window, canonical, table,
+};
 use oncelog_report::Recorded;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use self::record::Keeper;
+use crate::delivery;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -47,10 +50,12 @@ Examples:
         latency at rising rates, to the knee and to where the log no longer keeps up
   oncelog bench --readers 1 --rate 100000
         the time from the schedule until a reader that follows has the record
+  oncelog bench --readers 1 --reading polling,blocking --loop closed
+        the same back to back: what readers cost those who append, and how far they are behind
   oncelog bench --payload-mix 64:70,1024:29,16384:1 --idempotence by-id --producers 1024 --skew 1
         many small records and a few large ones, from producers some of which are busier than others
   oncelog bench --record
-        the canonical workload, kept under results/ with its report
+        the canonical workload, kept under results/ with the delivery matrix and a report
   oncelog bench --full --record
         every axis against every other, in twenty minutes
   oncelog bench --against results/2026-11-23_intel-xeon-2_b4cec1d
@@ -104,10 +109,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     skew: Vec<f64>,
 
-    /// Readers that follow each partition while an open loop appends: the time from the schedule to a reader's having it.
-    /// Each thread has a partition of its own.
+    /// Readers that follow each partition while it is appended to: the time from the schedule to a reader's having it, or
+    /// from sending with --loop closed. Each thread has a partition of its own.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     readers: Vec<usize>,
+
+    /// What readers do at the end: polling, blocking (they sleep until the log wakes them).
+    #[arg(long, value_delimiter = ',', value_name = "LIST", requires = "readers")]
+    reading: Vec<Reading>,
 
     /// The share of appends that are a retry of the one before, from 0 to below 1.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
@@ -222,10 +231,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok(if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
     let outcome = oncelog_load::run_watched(&rows, &settings, &mut Progress::shown(), watch)?;
+    // What things cost stands beside what they are good for.
+    let wrong = match keeper.recorded().filter(|_| rows::is_whole(arguments) && !outcome.result.interrupted) {
+        Some(dir) => delivery::matrix_to(&dir.join("delivery.json"), arguments.seed, &mut Progress::shown())?,
+        None => Vec::new(),
+    };
     let recorded = keeper.finish()?;
     print(&outcome.result, arguments.dir.as_deref(), recorded.as_deref());
     if let Some(before) = &before {
         say(&against::told(before, &outcome.result)?);
+    }
+    if !wrong.is_empty() {
+        return Err(Failure::Failed(wrong.join("\n")));
     }
     verdict(&outcome.result, rows.len())
 }

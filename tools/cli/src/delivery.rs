@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -82,6 +82,27 @@ struct Matrix<'c> {
     cells: &'c [Cell],
 }
 
+/// The whole matrix as it is without arguments, but for the seed, written as JSON; what is wrong with which cells.
+pub(crate) fn matrix_to(path: &Path, seed: u64, progress: &mut Progress) -> Result<Vec<String>, Failure> {
+    const MESSAGES: u64 = 10_000;
+    const RATE: f64 = 0.01;
+    const PAYLOAD_BYTES: usize = 100;
+    let experiment = experiment(MESSAGES, RATE, seed, Payloads::fixed(PAYLOAD_BYTES))?;
+    let cells = matrix(&experiment, Column::ALL, Fault::ALL, progress)?;
+    write(path, &Matrix { cells: &cells })?;
+    Ok(wrong(&cells))
+}
+
+fn experiment(messages: u64, rate: f64, seed: u64, payloads: Payloads) -> Result<Experiment, Failure> {
+    let program = env::current_exe().map_err(Failure::failed("finding this program"))?;
+    let payloads = Arc::new(payloads);
+    Ok(Experiment { messages, rate, seed, payloads, scratch: scratch(), program: Some(program) })
+}
+
+fn wrong(cells: &[Cell]) -> Vec<String> {
+    cells.iter().filter_map(|cell| cell.check().err()).collect()
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(directory) = &arguments.broker {
         let log = open_log(directory)?;
@@ -92,14 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(path) => Payloads::lines_of(path).map_err(LoadError::Payload)?,
         None => Payloads::fixed(arguments.payload_bytes),
     };
-    let experiment = Experiment {
-        messages: arguments.messages,
-        rate: arguments.rate,
-        seed: arguments.seed,
-        payloads: Arc::new(payloads),
-        scratch: scratch(),
-        program: Some(env::current_exe().map_err(Failure::failed("finding this program"))?),
-    };
+    let experiment = experiment(arguments.messages, arguments.rate, arguments.seed, payloads)?;
     let columns = if arguments.delivery.is_empty() { Column::ALL } else { &arguments.delivery };
     let faults = if arguments.fault.is_empty() { Fault::ALL } else { &arguments.fault };
     let cells = matrix(&experiment, columns, faults, &mut Progress::shown())?;
@@ -107,11 +121,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write(path, &Matrix { cells: &cells })?;
     }
     tell(&experiment, &cells);
-    let wrong: Vec<String> = cells.iter().filter_map(|cell| cell.check().err()).collect();
+    let wrong = wrong(&cells);
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Failed(wrong.join("\n"))) }
 }
 
-fn write(path: &PathBuf, matrix: &Matrix<'_>) -> Result<(), Failure> {
+fn write(path: &Path, matrix: &Matrix<'_>) -> Result<(), Failure> {
     let what = || format!("writing {}", path.display());
     let text = serde_json::to_string_pretty(matrix).map_err(Failure::failed(what()))?;
     fs::write(path, text + "\n").map_err(Failure::failed(what()))

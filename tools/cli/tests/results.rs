@@ -1,9 +1,12 @@
 //! `oncelog bench --record` and `--against`, `oncelog report` and `oncelog results` from outside.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -83,7 +86,7 @@ fn an_interrupted_run_is_kept_and_marked() {
     let begun = Instant::now();
     while !out.join("run.json").is_file() {
         assert!(begun.elapsed() < Duration::from_secs(60) && process.try_wait().is_ok_and(|ended| ended.is_none()));
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     // What a kill would leave is there after each row, whole.
     assert!(!figures(&out).is_empty());
@@ -100,6 +103,83 @@ fn an_interrupted_run_is_kept_and_marked() {
     let output = oncelog(&["report", out.to_str().expect("a path")]);
     assert!(output.status.success());
     assert!(fs::read_to_string(out.join("report.html")).expect("a page").contains("INTERRUPTED"));
+}
+
+/// Writes over a payload of every log that is measured in a directory, as soon as there is one.
+fn spoil(dir: &Path, over: &AtomicBool) {
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        fs::read_dir(dir).map_or_else(|_| Vec::new(), |entries| entries.flatten().map(|entry| entry.path()).collect())
+    };
+    while !over.load(Ordering::Relaxed) {
+        let mut found = vec![dir.to_owned()];
+        while let Some(path) = found.pop() {
+            if path.is_dir() {
+                found.extend(below(&path));
+            } else if path.extension().is_some_and(|extension| extension == "seg")
+                && path.to_string_lossy().contains("/log/")
+                && let Ok(file) = fs::OpenOptions::new().read(true).write(true).open(&path)
+            {
+                // The payload takes most of the segment: this is in the middle of the first record.
+                let mut there = [0; 8];
+                if file.read_exact_at(&mut there, 32 << 10).is_ok() && there != [0; 8] && there != *b"spoilt!!" {
+                    let _ = file.write_all_at(b"spoilt!!", 32 << 10);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_its_reader_did_not_verify_is_kept_and_marked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (scratch, results) = (dir.path().join("scratch"), dir.path().join("results"));
+    fs::create_dir(&scratch).expect("a directory");
+    fs::create_dir(&results).expect("a directory");
+    let over = AtomicBool::new(false);
+    let output = thread::scope(|scope| {
+        scope.spawn(|| spoil(&scratch, &over));
+        let output = Command::new(env!("CARGO_BIN_EXE_oncelog"))
+            .args(["bench", "--idempotence", "off", "--payload-bytes", "60000", "--seconds", "0.3"])
+            .arg(format!("--record={}", results.display()))
+            .env("TMPDIR", &scratch)
+            .output();
+        over.store(true, Ordering::Relaxed);
+        output.expect("the command runs")
+    });
+    let (table, error) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{table}{error}");
+    assert!(error.contains("1 figures are not verified") && table.contains("NOT VERIFIED"), "{table}{error}");
+    let [run] = &folders(&results)[..] else { panic!("one folder") };
+    let figures = figures(run);
+    assert_eq!((figures.len(), &figures[0]["verified"]), (1, &Value::from(false)));
+    assert!(figures[0]["notes"].to_string().contains("not verified: "), "{figures:?}");
+    assert!(fs::read_to_string(run.join("report.html")).expect("a page").contains("NOT VERIFIED"));
+    assert!(fs::read_to_string(results.join("README.md")).expect("a file").contains("**1 not verified**"));
+}
+
+#[test]
+fn a_run_that_was_saturated_is_kept_and_marked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let record = format!("--record={}", dir.path().display());
+    let output = oncelog(&[
+        "bench",
+        "--idempotence",
+        "off",
+        "--rate",
+        "90000000",
+        "--seconds",
+        "0.1",
+        "--repeats",
+        "2",
+        &record,
+    ]);
+    let (table, error) = said(&output);
+    assert!(output.status.success() && table.contains("(!) saturated"), "{table}{error}");
+    let [run] = &folders(dir.path())[..] else { panic!("one folder") };
+    let figures = figures(run);
+    assert!(figures[0]["saturated"] == true && figures[0]["verified"] == true, "{figures:?}");
+    assert!(fs::read_to_string(run.join("report.html")).expect("a page").contains("1 saturated"));
+    assert!(fs::read_to_string(dir.path().join("README.md")).expect("a file").contains("1 saturated"));
 }
 
 #[test]
@@ -127,6 +207,16 @@ fn sweeps_readers_skews_and_mixes_are_measured_and_verified() {
         let [append, reader] = ["latency_ns", "end_to_end_ns"].map(|name| figure[name]["p50"].as_u64());
         assert!(append > Some(0) && reader > append, "a reader has it before it was appended: {figure}");
     }
+    let back_to_back = ["--readers", "1", "--reading", "polling,blocking", "--loop", "closed", "--idempotence", "off"];
+    let followed = measured("followed", &back_to_back);
+    let readings: Vec<&Value> = followed.iter().map(|figure| &figure["reading"]).collect();
+    assert_eq!(readings, ["polling", "blocking"]);
+    for figure in &followed {
+        assert!(figure.get("latency_ns").is_none(), "a closed loop has no latency: {figure}");
+        assert!(
+            figure["end_to_end_ns"]["p50"].as_u64() > Some(0) && figure["ns_per_append"]["median"].as_f64() > Some(0.0)
+        );
+    }
     let kinds: Vec<&str> = vec!["--idempotence", "off,session,by-id,mutex", "--producers", "8", "--partitions", "4"];
     let skewed =
         measured("skew", &[&kinds[..], &["--skew", "0,1.5", "--payload-mix", "64:70,1024:29,16384:1"]].concat());
@@ -149,7 +239,10 @@ fn what_makes_no_sense_is_one_clear_line() {
     refused(&["bench", "--record=/nonexistent"], "/nonexistent is no folder", 2);
     refused(&["bench", "--against", "/nonexistent"], "/nonexistent/run.json", 1);
     refused(&["bench", "--readers", "1", "--partitions", "2"], "each thread needs a partition of its own", 2);
-    refused(&["bench", "--readers", "1", "--loop", "closed"], "and a schedule", 2);
+    refused(&["bench", "--readers", "1", "--acknowledge", "durable", "--loop", "closed"], "that wait for no device", 2);
+    refused(&["bench", "--readers", "1", "--acknowledge", "durable", "--pipelined"], "that wait for no device", 2);
+    refused(&["bench", "--reading", "blocking"], "--readers", 2);
+    refused(&["bench", "--readers", "1", "--reading", "sleeping"], "one of polling, blocking", 2);
     refused(&["bench", "--readers", "1", "--idempotence", "by-id", "--duplicates", "0.1"], "retries take no offset", 2);
     refused(&["bench", "--readers", "1000"], "the limit is 256", 2);
     refused(&["bench", "--skew", "9"], "the skew is 9", 2);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::closed::Repeats;
 use crate::payload::Payloads;
 use crate::row::Row;
-use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
+use crate::workload::{Acknowledge, Idempotence, Pace, Reading, Window, Workload};
 
 /// Appends a second of the open loops: well below saturation, so that percentiles mean something.
 pub const RATE_PER_SECOND: f64 = 200_000.0;
@@ -167,7 +167,11 @@ pub fn full_rows() -> Vec<Row> {
     for idempotence in [Idempotence::Off, Idempotence::Session, Idempotence::ById] {
         all.extend(mixed.iter().map(|payloads| Row::Append(with(&plain(payloads), idempotence, 1))));
         all.push(Row::Sweep(open(with(&small, idempotence, 1), RATE_PER_SECOND)));
-        all.push(Row::Append(open(Workload { readers: 1, ..with(&small, idempotence, 1) }, RATE_PER_SECOND)));
+        for reading in [Reading::Polling, Reading::Blocking] {
+            let followed = Workload { readers: 1, reading, ..with(&small, idempotence, 1) };
+            all.push(Row::Append(followed.clone()));
+            all.push(Row::Append(open(followed, RATE_PER_SECOND)));
+        }
     }
     let skewed = Workload { partitions: 16, ..small.clone() };
     for skew in [0.0, 1.0] {

@@ -4,9 +4,12 @@
 //! with it on, then again in the other direction. Each block is timed as a whole, since reading a clock costs more
 //! than an append, and ratios are taken within one repeat.
 
+mod followed;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use oncelog::{Log, Partition};
 
 use crate::bare::Bare;
@@ -14,6 +17,7 @@ use crate::error::LoadError;
 use crate::lane::{Append, Outcome, Work};
 use crate::limit;
 use crate::payload::{Feed, xorshift};
+use crate::recorder::{Histograms, add, histogram, percentiles};
 use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Extent, Stage, header_bytes, throw_away};
@@ -69,6 +73,8 @@ struct Blocks {
     usage: Usage,
     rotations: u64,
     appends: u64,
+    /// From sending to a reader's having it, where readers follow.
+    read: Option<Histogram<u64>>,
 }
 
 /// Measures one workload beside its limit and, if it is idempotent, beside itself without idempotence.
@@ -77,7 +83,7 @@ pub(crate) fn measure(
     extent: Extent,
     repeats: Repeats,
     site: Site<'_>,
-) -> Result<Figure, LoadError> {
+) -> Result<(Figure, Option<Histograms>), LoadError> {
     let ring = workload.payloads.ring(workload.batch);
     let off = (workload.idempotence != Idempotence::Off).then(|| workload.without_idempotence());
     let off_extent = off.as_ref().map(|off| Extent::of(off, extent.segment_bytes, extent.segments));
@@ -123,11 +129,14 @@ pub(crate) fn measure(
                 1 => {
                     if let Some((stage, workload)) = off_stage.as_mut().zip(off.as_ref()) {
                         let extent = off_extent.unwrap_or(extent);
-                        blocks.off.push(ns_per_append(block(stage, workload, extent, site.seed)?, extent));
+                        blocks.off.push(ns_per_append(followed::block(stage, workload, extent, site.seed)?.0, extent));
                     }
                 }
                 _ => {
-                    let timing = block(&mut stage, workload, extent, site.seed ^ done as u64)?;
+                    let (timing, read) = followed::block(&mut stage, workload, extent, site.seed ^ done as u64)?;
+                    if let Some(read) = read {
+                        add(blocks.read.get_or_insert_with(histogram), &read);
+                    }
                     blocks.usage += timing.usage;
                     blocks.appends += extent.calls * workload.threads as u64;
                     blocks.own.push(ns_per_append(timing, extent));
@@ -147,7 +156,16 @@ pub(crate) fn measure(
     }
     let mut figure = figure(workload, extent, &blocks, site);
     verdict.mark(&mut figure);
-    Ok(figure)
+    let read = blocks.read.map(|read| {
+        let label = format!("append-{}", workload.label());
+        figure.end_to_end_ns = Some(percentiles(&read));
+        figure.histograms = Some(label.clone());
+        figure
+            .notes
+            .push("to a reader from sending, of one append in 256; the limit has no readers beside it".to_owned());
+        Histograms { label, kinds: vec![("end-to-end", read)], intervals: Vec::new() }
+    });
+    Ok((figure, read))
 }
 
 /// Bare segments, and as many threads on them as the workload has.

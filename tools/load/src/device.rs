@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::host::Mount;
@@ -27,6 +27,39 @@ pub(crate) fn facts(dir: &Path) -> DeviceFacts {
         flush_ns: on_device.then(|| flushes(dir).ok()).flatten(),
         sequential_write_bytes_per_second: on_device.then(|| stream(dir).ok()).flatten(),
     }
+}
+
+/// What the device under a directory has written, as the system counts it: whoever asked for it.
+pub(crate) struct Writes {
+    counters: Option<PathBuf>,
+}
+
+impl Writes {
+    /// Of the device of `dir`; of none where its files are memory.
+    pub(crate) fn of(dir: &Path) -> Self {
+        let mount = Mount::of(dir).filter(|mount| !mount.is_memory());
+        Self { counters: mount.map(|mount| PathBuf::from(format!("/sys/dev/block/{}/stat", mount.device))) }
+    }
+
+    /// Bytes so far; 0 where the system does not count.
+    pub(crate) fn written(&self) -> u64 {
+        self.counters.as_ref().and_then(|path| bytes_written(&fs::read_to_string(path).ok()?)).unwrap_or(0)
+    }
+
+    /// Bytes since it was so many.
+    pub(crate) fn since(&self, before: u64) -> u64 {
+        self.written().saturating_sub(before)
+    }
+
+    /// The mean of some repeats, where the system has counted anything.
+    pub(crate) fn told(&self, bytes: u64, repeats: usize) -> Option<u64> {
+        (bytes > 0).then_some(bytes / repeats.max(1) as u64)
+    }
+}
+
+/// The seventh number is sectors, of 512 bytes whatever the device's own are.
+fn bytes_written(counters: &str) -> Option<u64> {
+    counters.split_ascii_whitespace().nth(6)?.parse::<u64>().ok()?.checked_mul(512)
 }
 
 /// Memory that direct I/O takes.
@@ -97,5 +130,25 @@ impl Stream {
         }
         self.file.sync_data()?;
         Ok(self.bytes as f64 / start.elapsed().as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sectors_written_are_the_seventh_number() {
+        let counters = "   12345   8 99999   77   4242   11   2000   55   0   66   132   0   0   0   0\n";
+        assert_eq!(bytes_written(counters), Some(2000 * 512));
+        assert_eq!(bytes_written("1 2 3"), None);
+        assert_eq!(bytes_written(""), None);
+    }
+
+    #[test]
+    fn a_file_system_in_memory_has_no_device_that_writes() {
+        let writes = Writes { counters: None };
+        assert_eq!((writes.written(), writes.told(0, 3)), (0, None));
+        assert_eq!(writes.told(9, 3), Some(3));
     }
 }

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use oncelog::Log;
 
 use crate::closed::{Again, Repeats, Site, acknowledge};
+use crate::device::Writes;
 use crate::error::LoadError;
 use crate::floor::Floor;
 use crate::lane::{Append, Outcome, Work};
@@ -57,6 +58,7 @@ pub(crate) fn measure(
     let one = (workload.threads > 1).then(|| Workload { threads: 1, producers: 1, ..workload.clone() });
     let mut floor = Floor::prepare(site.scratch, workload).map_err(LoadError::io("preparing the floor's file"))?;
     let mut sums = Sums::new();
+    let device = Writes::of(site.scratch);
     let start = Instant::now();
     let mut last = false;
     while !last {
@@ -77,7 +79,11 @@ pub(crate) fn measure(
                     0 => floor.write(&mut floor_times, own.extent.calls)?,
                     1 => off.as_mut().map_or(Ok(()), |off| off.turn(turn))?,
                     2 => one.as_mut().map_or(Ok(()), |one| one.turn(turn))?,
-                    _ => own.turn(turn ^ site.seed)?,
+                    _ => {
+                        let before = device.written();
+                        own.turn(turn ^ site.seed)?;
+                        sums.device_bytes += device.since(before);
+                    }
                 }
             }
         }
@@ -91,7 +97,10 @@ pub(crate) fn measure(
         throw_away(scratch.path());
         sums.note(&own, off.as_ref(), one.as_ref(), &floor_times);
     }
-    Ok(sums.figure(workload, segment_bytes, site))
+    let device_bytes_written = device.told(sums.device_bytes, sums.own.len());
+    let (mut figure, histograms) = sums.figure(workload, segment_bytes, site);
+    figure.device_bytes_written = device_bytes_written;
+    Ok((figure, histograms))
 }
 
 /// One of those that are compared, in one repeat.
@@ -230,6 +239,7 @@ struct Sums {
     rotations: u64,
     syncs: u64,
     bytes_written: u64,
+    device_bytes: u64,
     appends_per_sync: f64,
     frame_bytes: f64,
     verdict: Verdict,
@@ -251,6 +261,7 @@ impl Sums {
             rotations: 0,
             syncs: 0,
             bytes_written: 0,
+            device_bytes: 0,
             appends_per_sync: 0.0,
             frame_bytes: 0.0,
             verdict: Verdict::default(),

@@ -48,7 +48,9 @@ pub fn describe(dir: &Path) -> String {
         let output = Command::new(program).args(arguments).output();
         output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    section("kernel", read("/proc/version"));
+    // Not `/proc/version`, which also names who built the kernel, and where.
+    let kernel = ["ostype", "osrelease", "version"].map(|name| read(&format!("/proc/sys/kernel/{name}")));
+    section("kernel", kernel.each_ref().map(|fact| fact.trim()).join(" "));
     section("processor", read("/proc/cpuinfo").split("\n\n").next().unwrap_or_default().to_owned());
     section("processors", said("lscpu", &[]));
     section("memory", read("/proc/meminfo"));
@@ -57,7 +59,8 @@ pub fn describe(dir: &Path) -> String {
     section("frequency governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
     section("load", read("/proc/loadavg"));
     if let Some(mount) = Mount::of(dir) {
-        section("file system", format!("{} on {}, {}", mount.file_system, mount.source, mount.options));
+        let source = mount.source.trim_start_matches("/dev/");
+        section("file system", format!("{} on {source}, {}", mount.file_system, mount.options));
         section("device scheduler", read(&format!("/sys/dev/block/{}/queue/scheduler", mount.device)));
         section("device cache", read(&format!("/sys/dev/block/{}/queue/write_cache", mount.device)));
     }
@@ -84,5 +87,8 @@ mod tests {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = host.trim();
         assert!(host.len() < 4 || !text.contains(host), "the host's name is in\n{text}");
+        let here = std::env::current_dir().expect("a directory");
+        assert!(!text.contains(&here.display().to_string()), "a path of this machine is in\n{text}");
+        assert!(!text.contains('@'), "whoever built the kernel is in\n{text}");
     }
 }

@@ -122,6 +122,8 @@ impl Mount {
         let mut options: Vec<&str> = point_options.split(',').collect();
         options
             .extend(super_options.split(',').filter(|option| !point_options.split(',').any(|other| other == *option)));
+        // Layers and the like are paths of this machine, and say nothing of the file system.
+        options.retain(|option| !option.contains('/'));
         Some((
             point,
             Self { file_system: kind.to_owned(), options: options.join(","), source: source.to_owned(), device },
@@ -148,13 +150,25 @@ pub(crate) fn commit() -> (Option<String>, Option<bool>) {
     (git(&["rev-parse", "HEAD"]), git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()))
 }
 
-/// The command that was given, its program by name alone: where it lay says nothing about what was measured.
+/// The command that was given, places of this machine by their last part: where things lay says nothing about what was
+/// measured.
 #[must_use]
 pub fn command_line() -> String {
-    let mut arguments = std::env::args();
-    let program = arguments.next().unwrap_or_default();
-    let name = Path::new(&program).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
+    without_places(std::env::args())
+}
+
+/// Every absolute path by its last part.
+fn without_places(arguments: impl Iterator<Item = String>) -> String {
+    let by_name = |argument: String| {
+        let (flag, value) = argument.split_once('=').map_or(("", argument.as_str()), |(flag, value)| (flag, value));
+        let path = Path::new(value);
+        match path.file_name().filter(|_| path.is_absolute()) {
+            Some(name) if flag.is_empty() => name.to_string_lossy().into_owned(),
+            Some(name) => format!("{flag}={}", name.to_string_lossy()),
+            None => argument,
+        }
+    };
+    arguments.map(by_name).collect::<Vec<_>>().join(" ")
 }
 
 /// A moment as `2026-11-23T08:35:00Z`.
@@ -176,6 +190,18 @@ mod tests {
         let fast = Mount::find(info, Path::new("/mnt/fast/log"), "0:30").expect("a mount");
         assert_eq!((fast.source.as_str(), fast.options.as_str()), ("none", "rw,noatime,size=1k"));
         assert!(fast.is_memory());
+        let layered = "22 1 0:40 / / rw,relatime - overlay overlay rw,lowerdir=/home/me/a:/home/me/b,xino=off\n";
+        let layered = Mount::find(layered, Path::new("/x"), "0:40").expect("a mount");
+        assert_eq!(layered.options, "rw,relatime,xino=off");
+    }
+
+    #[test]
+    fn a_command_line_tells_no_place_of_this_machine() {
+        let arguments =
+            ["/opt/bin/oncelog", "bench", "--record=/srv/results", "--out", "/home/me/out", "--rate", "1e5"];
+        let told = without_places(arguments.into_iter().map(str::to_owned));
+        assert_eq!(told, "oncelog bench --record=results --out out --rate 1e5");
+        assert_eq!(without_places(["./oncelog".to_owned(), "results/a".to_owned()].into_iter()), "./oncelog results/a");
     }
 
     #[test]

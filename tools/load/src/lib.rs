@@ -9,6 +9,7 @@
 //!   workload, payload          what is appended
 //!   stage <- lane <- turns     a log set up for it: a lane per thread, producers in a shuffled order
 //!   closed, open, endless      appends back to back / on a schedule / faster than segments are made
+//!   tail                       readers beside them, and how long it takes until they have it
 //!   sweep                      schedules faster and faster, to the knee and beyond
 //!   fetch, recover             scans, reopening
 //!   durable <- floor          each append waited for, beside a raw write of the same blocks
@@ -60,6 +61,7 @@ mod sweep;
 mod sys;
 mod system_calls;
 pub mod table;
+mod tail;
 mod timed;
 mod turns;
 mod verdict;
@@ -85,4 +87,4 @@ pub use spread::Spread;
 pub use sustained::Sustained;
 pub use system_calls::count_system_calls;
 pub use verify::VerifyError;
-pub use workload::{Acknowledge, Idempotence, Pace, Window, Workload, WorkloadError};
+pub use workload::{Acknowledge, Idempotence, Pace, Reading, Window, Workload, WorkloadError};

@@ -11,7 +11,6 @@
 
 mod plan;
 mod scheduled;
-mod tail;
 
 use std::time::Duration;
 
@@ -20,9 +19,9 @@ use hdrhistogram::Histogram;
 use self::plan::{PREPARED_BYTES_MAX, Plan};
 pub(crate) use self::scheduled::on_schedule;
 use self::scheduled::{PATIENCE, Place, run, run_empty};
-use self::tail::Tails;
 use crate::beside::SameIo;
 use crate::closed::{Repeats, Site};
+use crate::device::Writes;
 use crate::error::LoadError;
 use crate::floor::Floor;
 use crate::recorder::{Histograms, Recorder, add, floor_of, histogram, percentiles};
@@ -30,6 +29,7 @@ use crate::result::{Figure, SegmentsFrom};
 use crate::spread::Spread;
 use crate::stage::{Stage, options_of, throw_away};
 use crate::sys::Usage;
+use crate::tail::Tails;
 use crate::verdict::Verdict;
 use crate::workload::{Acknowledge, Pace, Window, Workload};
 
@@ -52,6 +52,7 @@ pub(crate) fn measure(
     let plan = Plan::new(workload, rate_per_second, repeats.seconds / repeats.least as f64);
     let extent = plan.extent(workload, segment_bytes);
     let mut sums = Sums::default();
+    let device = Writes::of(site.scratch);
     // Something is written and flushed meanwhile; in the direct window without pause, to see what that does to appends.
     let with_io = workload.window == Window::Direct || workload.acknowledge == Acknowledge::Durable;
     let busy = workload.window == Window::Direct && workload.acknowledge != Acknowledge::Durable;
@@ -70,8 +71,10 @@ pub(crate) fn measure(
             stage.wait_until_durable()?;
         }
         let (rotations_before, flushes_before) = (stage.rotations(), stage.flushes());
-        let tails = Tails::behind(&stage, workload, plan)?;
+        let tails = Tails::behind(&stage, workload, |thread| plan.when_due(thread))?;
+        let device_before = device.written();
         let (ran, read) = run(plan, workload, &mut stage, tails, place, busy)?;
+        sums.device_bytes += device.since(device_before);
         let flushes_after = stage.flushes();
         sums.syncs = flushes_after.flushes - flushes_before.flushes;
         sums.rotations += stage.rotations() - rotations_before;
@@ -94,7 +97,7 @@ pub(crate) fn measure(
             let mut stage = Stage::open_with(&options, &dir, workload, &ring, extent, site.seed)?;
             stage.warm_up()?;
             stage.prepare()?;
-            let tails = Tails::behind(&stage, workload, plan)?;
+            let tails = Tails::behind(&stage, workload, |thread| plan.when_due(thread))?;
             let (ran, _) = run(plan, workload, &mut stage, tails, place, false)?;
             sums.at_rest_p50.push(median(&ran.recorder));
             follow(&mut sums.at_rest, ran.recorder);
@@ -109,6 +112,7 @@ pub(crate) fn measure(
     figure.segments_from =
         Some(if plan.bytes(workload) > PREPARED_BYTES_MAX { SegmentsFrom::OnDemand } else { SegmentsFrom::Ahead });
     figure.syncs = with_io.then_some(sums.syncs);
+    figure.device_bytes_written = device.told(sums.device_bytes, repeats.least).filter(|_| with_io);
     if busy {
         figure
             .notes
@@ -141,6 +145,7 @@ struct Sums {
     at_rest_p50: Vec<f64>,
     rotations: u64,
     syncs: u64,
+    device_bytes: u64,
     usage: Usage,
     given_up: bool,
     verdict: Verdict,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::closed::{Repeats, Site, block};
-use crate::device::Stream;
+use crate::device::{Stream, Writes};
 use crate::error::LoadError;
 use crate::result::{Figure, Kind, SegmentsFrom};
 use crate::spread::Spread;
@@ -26,7 +26,8 @@ pub(crate) fn measure(
     // What is waited for is the end of the block, not each append.
     let appended = Workload { acknowledge: Acknowledge::Written, ..workload.clone() };
     let (mut own, mut device) = (Vec::new(), Vec::new());
-    let (mut syncs, mut bytes_written, mut rotations) = (0, 0, 0);
+    let (mut syncs, mut bytes_written, mut rotations, mut device_bytes) = (0, 0, 0, 0);
+    let writes = Writes::of(site.scratch);
     let mut verdict = Verdict::default();
     let start = Instant::now();
     let mut last = false;
@@ -44,10 +45,12 @@ pub(crate) fn measure(
             stage.prepare()?;
             stage.wait_until_durable()?;
             let (before, rotations_before) = (stage.flushes(), stage.rotations());
+            let device_before = writes.written();
             let begin = Instant::now();
             block(&mut stage, &appended, extent, site.seed)?;
             stage.wait_until_durable()?;
             own.push(begin.elapsed().as_secs_f64());
+            device_bytes += writes.since(device_before);
             let after = stage.flushes();
             syncs = after.flushes - before.flushes;
             bytes_written = after.bytes - before.bytes;
@@ -83,6 +86,7 @@ pub(crate) fn measure(
     figure.segments_from = Some(SegmentsFrom::Ahead);
     figure.syncs = Some(syncs);
     figure.bytes_written = Some(bytes_written);
+    figure.device_bytes_written = writes.told(device_bytes, own.len());
     verdict.mark(&mut figure);
     Ok(figure)
 }

@@ -98,7 +98,8 @@ impl Row {
         match self {
             // Each of them reads everything, and nobody appends.
             Self::Fetch(_) => Ok(()),
-            _ => self.workload().check_readers(),
+            Self::Append(workload) | Self::Sweep(workload) => workload.check_readers(),
+            _ => self.workload().check_no_readers(),
         }
     }
 

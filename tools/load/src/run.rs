@@ -198,7 +198,7 @@ fn measure(
             Pace::Closed if workload.acknowledge == Acknowledge::Durable => {
                 return Ok(vec![with(durable::measure(workload, segment_bytes, repeats, site)?)]);
             }
-            Pace::Closed => vec![closed::measure(workload, extent, repeats, site)?],
+            Pace::Closed => return Ok(vec![closed::measure(workload, extent, repeats, site)?]),
             Pace::Open { rate_per_second } => {
                 return Ok(vec![with(open::measure(workload, segment_bytes, repeats, site, rate_per_second)?)]);
             }

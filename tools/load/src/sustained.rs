@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use oncelog::{FetchError, Log, Options, Partition, Verify};
 
 use crate::closed::{Site, wait_until_durable};
-use crate::device::Stream;
+use crate::device::{Stream, Writes};
 use crate::error::LoadError;
 use crate::progress::Progress;
 use crate::result::{Figure, Kind, Second, SegmentsFrom, SustainedSecond};
@@ -83,7 +83,8 @@ pub(crate) fn measure(
     let log = unsafe { options.open(scratch.path().join("log")) }?;
     let partition = log.partition("sustained")?;
     let extent = Extent::of(workload, segment_bytes, 1);
-    let ran = run(workload, sustained, &log, &partition, extent, progress)?;
+    let writes = Writes::of(scratch.path());
+    let ran = run(workload, sustained, &log, &partition, extent, progress, &writes)?;
     let flushes = log.stats().flush;
     verify(workload, &partition, ran.appended)?;
     let stats = partition.stats();
@@ -112,6 +113,7 @@ pub(crate) fn measure(
     figure.segments_from = Some(if sustained.recycle { SegmentsFrom::Recycled } else { SegmentsFrom::OnDemand });
     figure.syncs = Some(flushes.flushes);
     figure.bytes_written = Some(flushes.bytes);
+    figure.device_bytes_written = writes.told(ran.device_bytes, 1);
     figure.notes.push(format!(
         "of {} segments prepared {} were used before; an append waited for one {} times",
         stats.segments_prepared, stats.segments_recycled, stats.rotations_waited
@@ -127,6 +129,7 @@ struct Ran {
     /// While the clock ran.
     measured: u64,
     seconds: f64,
+    device_bytes: u64,
     per_second: Vec<SustainedSecond>,
 }
 
@@ -137,6 +140,7 @@ fn run(
     partition: &Partition,
     extent: Extent,
     progress: &Progress,
+    writes: &Writes,
 ) -> Result<Ran, LoadError> {
     let ring = workload.payloads.ring(1);
     let mut appender = partition.appender()?;
@@ -154,6 +158,7 @@ fn run(
     }
     let measured = (sustained.bytes as f64 / extent.frame_bytes).ceil() as u64;
     let over = AtomicBool::new(false);
+    let device_before = writes.written();
     let (seconds, per_second) = thread::scope(|scope| {
         let over = &over;
         let watch = Watch { partition, record_bytes: workload.payloads.mean_bytes() as u64 };
@@ -178,7 +183,8 @@ fn run(
     if log.stats().flush.poisoned {
         return Err(LoadError::Answer("a log that was poisoned".to_owned()));
     }
-    Ok(Ran { appended, measured, seconds, per_second })
+    let device_bytes = writes.since(device_before);
+    Ok(Ran { appended, measured, seconds, device_bytes, per_second })
 }
 
 /// Looks at a partition and at the system's memory, each second.

@@ -29,6 +29,7 @@ pub fn render(result: &RunResult) -> String {
     let (durable, others) = figures(Kind::Append, Some("closed")).into_iter().partition(is_durable);
     for (conditions, figures) in groups(others) {
         append::closed(&mut text, &conditions, &figures);
+        append::followed(&mut text, &conditions, &figures);
     }
     for (conditions, figures) in groups(durable) {
         durable::closed(&mut text, &conditions, &figures);
@@ -75,6 +76,7 @@ fn groups(figures: Vec<&Figure>) -> Vec<(String, Vec<&Figure>)> {
         }
         if let Some(readers) = figure.readers {
             conditions += &format!(", {readers} reader{} each", if readers == 1 { "" } else { "s" });
+            conditions += &figure.reading.map_or(String::new(), |reading| format!(", {reading}"));
         }
         match groups.iter_mut().find(|(other, _)| *other == conditions) {
             Some((_, group)) => group.push(figure),

@@ -103,6 +103,15 @@ axis! {
     Direct = "direct"
 }
 
+axis! {
+    /// How a reader that has come to the end goes on.
+    Reading, "reading":
+    /// It looks again without pause.
+    Polling = "polling",
+    /// It sleeps until the log wakes it.
+    Blocking = "blocking"
+}
+
 /// When the next append is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
@@ -146,6 +155,8 @@ pub struct Workload {
     pub skew: f64,
     /// Readers that follow each partition.
     pub readers: usize,
+    /// What they do at the end.
+    pub reading: Reading,
     /// The share of appends that are a retry of the one before.
     pub duplicates: f64,
     /// What an append waits for.
@@ -169,6 +180,7 @@ impl Workload {
             partitions: 1,
             skew: 0.0,
             readers: 0,
+            reading: Reading::Polling,
             duplicates: 0.0,
             acknowledge: Acknowledge::Written,
             window: Window::Mapped,
@@ -232,13 +244,22 @@ impl Workload {
         if self.readers == 0 {
             return Ok(());
         }
-        if self.pace == Pace::Closed || self.partitions != self.threads {
+        let durable = self.pace == Pace::Closed && self.acknowledge == Acknowledge::Durable;
+        if durable || self.partitions != self.threads {
             return Err(WorkloadError::Readers { threads: self.threads, partitions: self.partitions });
         }
         if self.duplicates > 0.0 {
             return Err(WorkloadError::ReadersOfDuplicates(self.duplicates));
         }
         Ok(())
+    }
+
+    /// Refuses readers beside what nobody follows.
+    pub(crate) fn check_no_readers(&self) -> Result<(), WorkloadError> {
+        match self.readers {
+            0 => Ok(()),
+            _ => Err(WorkloadError::Readers { threads: self.threads, partitions: self.partitions }),
+        }
     }
 
     fn batch_bytes_max(&self) -> usize {
@@ -264,6 +285,9 @@ impl Workload {
         }
         if self.readers > 0 {
             label += &format!("-readers{}", self.readers);
+            if self.reading != Reading::Polling {
+                label += &format!("-{}", self.reading);
+            }
         }
         if self.duplicates > 0.0 {
             label += &format!("-duplicates{}", (self.duplicates * 1e6).round());

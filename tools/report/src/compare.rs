@@ -101,12 +101,14 @@ const YARDSTICKS: &[Yardstick] = &[
     (|figure| figure.ratio_to_floor, "× floor", true),
     (|figure| figure.ratio_to_device, "× device", false),
     (|figure| figure.ratio_to_baseline, "p50 × noise", true),
+    (|figure| figure.ratio_to_at_least_once, "× at least once", false),
 ];
 
 /// And where there is none of these: values by themselves. Not of a schedule, whose rate is what was asked for.
 const ABSOLUTE: &[Yardstick] = &[
     (|figure| figure.ns_per_record, "ns a record", true),
     (|figure| figure.ns_per_append, "ns an append", true),
+    (|figure| figure.ns_per_message, "ns a message", true),
     (seconds, "seconds", true),
     (|figure| figure.bytes_per_second, "bytes a second", false),
     (|figure| figure.appends_per_second, "appends a second", false),

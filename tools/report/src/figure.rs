@@ -24,6 +24,7 @@ impl Figure {
         add("producers", whole(self.producers));
         add("partitions", whole(self.partitions));
         add("readers", whole(self.readers));
+        add("reading", self.reading.clone().filter(|reading| reading != "polling"));
         add("skew", real(self.skew));
         add("duplicates", real(self.duplicates));
         add("acknowledge", self.acknowledge.clone());
@@ -34,13 +35,16 @@ impl Figure {
         add("isolation", self.isolation.clone());
         add("records_per_transaction", whole(self.records_per_transaction));
         add("partitions_per_transaction", whole(self.partitions_per_transaction));
+        add("delivery", self.delivery.clone());
+        add("fault", self.fault.clone());
+        add("rate", real(self.rate));
         key
     }
 
     /// Idempotence, and the producers where there are more than threads.
     #[must_use]
     pub fn series(&self) -> String {
-        let mut series = self.idempotence.as_deref().unwrap_or("-").replace('-', " ");
+        let mut series = self.delivery.as_deref().or(self.idempotence.as_deref()).unwrap_or("-").replace('-', " ");
         if let Some(producers) = self.producers
             && producers > self.threads.unwrap_or(1)
         {
@@ -61,6 +65,15 @@ impl Figure {
         }
         if let Some(readers) = self.readers {
             extras += &format!(", {readers} reader{}", plural(readers));
+            if let Some(reading) = self.reading.as_deref().filter(|reading| *reading != "polling") {
+                extras += &format!(", {reading}");
+            }
+        }
+        if let Some((fault, share)) = self.fault.as_ref().zip(self.rate.filter(|share| *share > 0.0)) {
+            extras += &format!(", {} % {}", units::number(share * 100.0), fault.replace('-', " "));
+        }
+        if let Some(records) = self.records_per_transaction {
+            extras += &format!(", {} a transaction", units::number(records as f64));
         }
         extras
     }
@@ -155,5 +168,23 @@ mod tests {
         assert_eq!(figure.mark(), None);
         assert_eq!(Figure { verified: false, saturated: Some(true), ..figure.clone() }.mark(), Some("not verified"));
         assert_eq!(Figure { saturated: Some(true), ..figure }.mark(), Some("saturated"));
+    }
+
+    /// They used to have one key, all of them: a comparison took the first for each of the others.
+    #[test]
+    fn deliveries_are_told_apart_by_what_they_are_and_what_goes_wrong() {
+        let figure = |delivery: &str, rate: f64| Figure {
+            workload: "delivery".to_owned(),
+            payload_bytes: Some(100.0),
+            delivery: Some(delivery.to_owned()),
+            fault: Some(if rate > 0.0 { "ack-lost" } else { "none" }.to_owned()),
+            rate: Some(rate),
+            acknowledge: Some("visible".to_owned()),
+            ..Figure::default()
+        };
+        let all = [figure("at-least-once", 0.0), figure("exactly-once", 0.0), figure("exactly-once", 0.01)];
+        assert_eq!(all[0].name(), "delivery: 100 B, at least once, visible");
+        assert_eq!(all[2].name(), "delivery: 100 B, exactly once, 1 % ack lost, visible");
+        assert!(all[0].key() != all[1].key() && all[1].key() != all[2].key());
     }
 }

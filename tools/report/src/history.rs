@@ -55,6 +55,7 @@ impl Canonical {
             && (figure.batch, figure.threads, figure.partitions) == (Some(1), Some(1), Some(1))
             && figure.duplicates == Some(0.0)
             && figure.skew.is_none()
+            && figure.readers.is_none()
             && (self.producers.is_none() || figure.producers == self.producers)
             && figure.is_durable() == self.durable
             && (!self.durable || figure.window.as_deref() == Some("direct"))

@@ -129,7 +129,9 @@ fn figures(text: &mut String, recorded: &Recorded) {
             (Some(limit), ..) => format!("{:.2}", limit.median),
             (_, Some(floor), _) => format!("{:.2} × floor", floor.median),
             (.., Some(device)) => format!("{:.2} × device", device.median),
-            _ => String::new(),
+            _ => figure
+                .ratio_to_at_least_once
+                .map_or(String::new(), |ratio| format!("{:.2} × at least once", ratio.median)),
         };
         let off = figure.ratio_to_off.map_or(String::new(), |off| {
             let (from, to) = off.middle();
@@ -155,7 +157,7 @@ fn value(figure: &Figure) -> (String, String) {
     if let Some(latency) = figure.latency_ns.filter(|_| figure.is_durable() || figure.pace.as_deref() == Some("open")) {
         return (format!("p50 {}", units::time(latency.p50)), format!("p99 {}", units::time(latency.p99)));
     }
-    if let Some(cost) = figure.ns_per_append.or(figure.ns_per_record) {
+    if let Some(cost) = figure.ns_per_append.or(figure.ns_per_record).or(figure.ns_per_message) {
         return spread(cost, units::time);
     }
     if let Some((seconds, (min, max))) = figure.seconds.zip(figure.seconds_min.zip(figure.seconds_max)) {

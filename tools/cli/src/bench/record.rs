@@ -59,6 +59,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// The folder of a recorded run, once it has a figure.
+    pub(super) fn recorded(&self) -> Option<&Path> {
+        self.record.as_ref().map(|(dir, _)| dir.as_path())
+    }
+
     /// Draws the report of a recorded run and renews the README and the history; its folder.
     pub(super) fn finish(self) -> Result<Option<PathBuf>, Failure> {
         let Some((dir, _)) = self.record else { return Ok(None) };

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use oncelog_load::{
-    Acknowledge, Idempotence, LoadError, Pace, Payloads, Reopen, Row, Sustained, Window, Workload, canonical,
+    Acknowledge, Idempotence, LoadError, Pace, Payloads, Reading, Reopen, Row, Sustained, Window, Workload, canonical,
 };
 
 use super::{Arguments, filled};
 use crate::failure::Failure;
 
-/// The rows of the flags: the canonical ones without any, else every combination.
-pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
-    let axes = !(arguments.idempotence.is_empty()
+/// Whether a run is the canonical one, or the full one, and no choice of somebody's.
+pub(super) fn is_whole(arguments: &Arguments) -> bool {
+    let of_its_own = arguments.bytes.is_some() || arguments.reopen_bytes.is_some();
+    !(has_axes(arguments) || arguments.quick || of_its_own)
+}
+
+/// Whether the flags choose what is measured.
+fn has_axes(arguments: &Arguments) -> bool {
+    !(arguments.idempotence.is_empty()
         && arguments.payload_bytes.is_empty()
         && arguments.payload_file.is_none()
         && arguments.batch.is_empty()
@@ -28,7 +34,12 @@ pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         && arguments.pace.is_none()
         && !arguments.sweep
         && !arguments.scan
-        && !arguments.pipelined);
+        && !arguments.pipelined)
+}
+
+/// The rows of the flags: the canonical ones without any, else every combination.
+pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
+    let axes = has_axes(arguments);
     if arguments.full && axes {
         return Err(Failure::Usage("--full has all axes: leave out the others".to_owned()));
     }
@@ -114,6 +125,9 @@ fn combinations(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     workloads = each(&workloads, &or(&arguments.batch, &[1]), |workload, batch| workload.batch = batch);
     workloads = each(&workloads, &or(&arguments.threads, threads), |workload, threads| workload.threads = threads);
     workloads = each(&workloads, &or(&arguments.readers, &[0]), |workload, readers| workload.readers = readers);
+    workloads = each(&workloads, &or(&arguments.reading, &[Reading::Polling]), |workload, reading| {
+        workload.reading = reading;
+    });
     let partitions: Vec<Option<usize>> =
         or(&arguments.partitions.iter().copied().map(Some).collect::<Vec<_>>(), &[None]);
     workloads = each(&workloads, &partitions, |workload, partitions| {

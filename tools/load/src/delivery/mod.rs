@@ -4,14 +4,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `fault.rs` | faults, and whom they strike |
-//! | `world.rs` | a link on a clock of its own |
+//! | `world.rs`, `world/` | a link on a clock of its own: what is under way, a client's end, when messages were sent |
 //! | `host.rs`, `wire.rs` | the broker behind it, in this process or in one that is killed |
 //! | `journal.rs`, `counts.rs` | what was injected, and what must come of it |
 //! | `source.rs`, `sink.rs` | what is sent, and what is processed |
 //! | `flow.rs` | pipelines, and what comes out of them |
 //! | `cell.rs` | one delivery under one fault |
 //! | `matrix.rs` | all of them, as a table |
-//! | `cost.rs` | what each delivery costs, side by side |
+//! | `cost.rs`, `cost/` | what each delivery costs, side by side |
 
 mod cell;
 pub(crate) mod cost;

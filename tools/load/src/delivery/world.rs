@@ -4,21 +4,24 @@
 //! reply arrives. A client that waits lets time pass until something comes for it. So a seed gives the same run again,
 //! whatever the machine does meanwhile.
 
-use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
-use std::rc::Rc;
+mod events;
+mod link;
+mod sent;
+
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use oncelog::delivery::{Call, Link, LinkError, Outcome, Patience, Reply, Request};
+use oncelog::delivery::{Call, LinkError, Outcome, Patience, Reply, Request};
 
+use self::events::{Event, Events, What};
+pub(super) use self::link::FaultyLink;
+use self::sent::Sent;
 use super::fault::{Fault, Injector, Target};
 use super::host::Host;
 use super::journal::{Commit, Journal, Moment};
 use super::sink::RECORDS;
 use crate::error::LoadError;
-use crate::recorder::histogram;
 
 /// What sending takes of a client's time.
 const SENDING: Duration = Duration::from_micros(1);
@@ -49,9 +52,7 @@ pub(super) fn message_of(payload: &[u8]) -> Option<u64> {
 /// The link, the broker at its one end, and what is known about all of it.
 pub(super) struct World {
     now: Duration,
-    events: BinaryHeap<Reverse<Event>>,
-    /// Events that were made, so that those of one moment keep their order.
-    made: u64,
+    events: Events,
     clients: Vec<Client>,
     injector: Injector,
     pub(super) host: Host,
@@ -65,22 +66,6 @@ pub(super) struct World {
     broken: Option<LoadError>,
 }
 
-/// When messages were handed to their producers, and how long they took.
-struct Sent {
-    at: Vec<Handed>,
-    messages: HashMap<(usize, u64), u64>,
-    latency: Histogram<u64>,
-    acknowledged: u64,
-}
-
-/// Where a message stands with its source.
-#[derive(Clone, Copy)]
-enum Handed {
-    Not,
-    At(Duration),
-    Acknowledged,
-}
-
 #[derive(Default)]
 struct Client {
     inbox: VecDeque<Reply>,
@@ -89,57 +74,18 @@ struct Client {
     is_dead: bool,
 }
 
-struct Event {
-    at: Duration,
-    order: u64,
-    client: usize,
-    what: What,
-}
-
-enum What {
-    Request(Request),
-    Reply(Reply),
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 impl World {
     pub(super) fn new(host: Host, injector: Injector, messages: u64) -> Self {
-        let messages = usize::try_from(messages).unwrap_or(usize::MAX);
         Self {
             now: Duration::ZERO,
-            events: BinaryHeap::new(),
-            made: 0,
+            events: Events::default(),
             clients: Vec::new(),
             injector,
             host,
             up_at: Duration::ZERO,
             journal: Journal::default(),
             noted: HashSet::new(),
-            sent: Sent {
-                at: vec![Handed::Not; messages],
-                messages: HashMap::new(),
-                latency: histogram(),
-                acknowledged: 0,
-            },
+            sent: Sent::new(messages),
             fenced: 0,
             broken: None,
         }
@@ -156,10 +102,7 @@ impl World {
 
     /// Notes that a message is handed to a producer.
     pub(super) fn handed(&mut self, message: u64) {
-        let at = usize::try_from(message).ok().and_then(|message| self.sent.at.get_mut(message));
-        if let Some(handed @ Handed::Not) = at {
-            *handed = Handed::At(self.now);
-        }
+        self.sent.handed(message, self.now);
     }
 
     /// Notes messages that were handed over then, and are done now.
@@ -183,7 +126,7 @@ impl World {
 
     /// Lets everything happen that is under way.
     pub(super) fn settle(&mut self) -> Result<(), LoadError> {
-        while let Some(Reverse(event)) = self.events.pop() {
+        while let Some(event) = self.events.next() {
             self.happen(event);
         }
         self.check()
@@ -220,8 +163,7 @@ impl World {
     }
 
     fn schedule(&mut self, after: Duration, client: usize, what: What) {
-        self.made += 1;
-        self.events.push(Reverse(Event { at: self.now + after, order: self.made, client, what }));
+        self.events.schedule(self.now + after, client, what);
     }
 
     fn strikes(&mut self, fault: Fault, client: usize, request: (u64, u32)) -> bool {
@@ -250,10 +192,7 @@ impl World {
     /// A client has taken some time: whatever is due by now happens.
     fn pass(&mut self, time: Duration) {
         let now = self.now + time;
-        while let Some(Reverse(event)) = self.events.peek()
-            && event.at <= now
-            && let Some(Reverse(event)) = self.events.pop()
-        {
+        while let Some(event) = self.events.next_by(now) {
             self.happen(event);
         }
         self.now = now;
@@ -271,7 +210,7 @@ impl World {
         if let Call::Append { payload, .. } = &request.call
             && let Some(message) = message_of(payload)
         {
-            self.sent.messages.insert((client, request.number), message);
+            self.sent.carried((client, request.number), message);
         }
         let which = (request.number, request.attempt);
         if self.strikes(Fault::RequestLost, client, which) {
@@ -314,13 +253,9 @@ impl World {
             if let Some(reply) = self.clients[client].inbox.pop_front() {
                 return Ok(Some(reply));
             }
-            match self.events.peek() {
-                Some(Reverse(event)) if event.at <= until => {
-                    if let Some(Reverse(event)) = self.events.pop() {
-                        self.happen(event);
-                    }
-                }
-                _ => {
+            match self.events.next_by(until) {
+                Some(event) => self.happen(event),
+                None => {
                     self.now = self.now.max(until);
                     return Ok(None);
                 }
@@ -333,7 +268,9 @@ impl World {
         match event.what {
             What::Request(request) => self.arrive(event.client, &request),
             What::Reply(reply) => {
-                self.note_acknowledged(event.client, &reply);
+                if matches!(&reply.outcome, Outcome::Answered(answer) if answer.is_stored()) {
+                    self.sent.stored((event.client, reply.number), self.now);
+                }
                 self.clients[event.client].inbox.push_back(reply);
             }
         }
@@ -397,20 +334,6 @@ impl World {
         self.clients[client].is_dead |= killed.is_some();
         self.journal.commits.push(Commit { offset, killed });
     }
-
-    fn note_acknowledged(&mut self, client: usize, reply: &Reply) {
-        let is_stored = matches!(&reply.outcome, Outcome::Answered(answer) if answer.is_stored());
-        if is_stored && let Some(message) = self.sent.messages.remove(&(client, reply.number)) {
-            let handed = usize::try_from(message).ok().and_then(|message| self.sent.at.get_mut(message));
-            if let Some(handed) = handed
-                && let Handed::At(at) = *handed
-            {
-                *handed = Handed::Acknowledged;
-                self.sent.acknowledged += 1;
-                self.sent.latency.saturating_record(self.now.saturating_sub(at).as_nanos() as u64);
-            }
-        }
-    }
 }
 
 /// The offset that a request commits.
@@ -425,33 +348,4 @@ fn committed_by(call: &Call) -> Option<u64> {
 
 fn dead() -> LinkError {
     LinkError::Closed { reason: "this client was killed".to_owned() }
-}
-
-/// One client's end of the link.
-pub(super) struct FaultyLink {
-    world: Rc<RefCell<World>>,
-    pub(super) client: usize,
-}
-
-impl FaultyLink {
-    /// The end of a new client.
-    pub(super) fn new(world: &Rc<RefCell<World>>) -> Self {
-        let client = world.borrow().clients.len();
-        world.borrow_mut().clients.push(Client::default());
-        Self { world: Rc::clone(world), client }
-    }
-}
-
-impl Link for FaultyLink {
-    fn send(&mut self, request: Request) -> Result<(), LinkError> {
-        self.world.borrow_mut().send(self.client, request)
-    }
-
-    fn receive(&mut self, until: Duration) -> Result<Option<Reply>, LinkError> {
-        self.world.borrow_mut().receive(self.client, until)
-    }
-
-    fn now(&self) -> Duration {
-        self.world.borrow().now
-    }
 }

@@ -1,6 +1,7 @@
 //! When each append of an open loop is due, and how much a repeat appends.
 
 use crate::stage::{Extent, frame_bytes};
+use crate::tail::SentAt;
 use crate::workload::Workload;
 
 /// Of each repeat this much goes by before anything is recorded, but not more than a fifth of it.
@@ -47,6 +48,12 @@ impl Plan {
     pub(super) fn due(&self, thread: usize, slot: u64) -> u64 {
         let turn = slot as f64 * self.threads as f64 + thread as f64;
         (turn * 1e9 / self.rate_per_second) as u64
+    }
+
+    /// When each slot of a thread that is recorded is due, for whoever reads what was appended in it.
+    pub(super) fn when_due(self, thread: usize) -> SentAt {
+        let warm_up = self.slots(self.warm_up_seconds);
+        Box::new(move |slot| (slot >= warm_up).then(|| self.due(thread, slot)))
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::plan::Plan;
-use super::tail::Tails;
 use hdrhistogram::Histogram;
 
 use crate::beside::{SameIo, keep_committing, while_beside};
@@ -14,6 +13,7 @@ use crate::lane::{Append, Outcome, Work};
 use crate::recorder::Recorder;
 use crate::stage::Stage;
 use crate::sys::Usage;
+use crate::tail::Tails;
 use crate::timed::timed;
 use crate::workload::{Acknowledge, Workload};
 

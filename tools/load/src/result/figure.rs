@@ -6,7 +6,7 @@ use super::times::{Flushes, Percentiles, Second};
 use crate::delivery::{Column, Fault};
 use crate::spread::Spread;
 use crate::sys::Usage;
-use crate::workload::{Acknowledge, Idempotence, Pace, Window, Workload};
+use crate::workload::{Acknowledge, Idempotence, Pace, Reading, Window, Workload};
 
 /// What a figure measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,6 +88,8 @@ figure! {
     partitions: usize,
     /// Readers that follow each partition.
     readers: usize,
+    /// What they do at the end of it.
+    reading: Reading,
     /// The exponent by which some producers and partitions are taken more often than others.
     skew: f64,
     /// The share of appends that are retries, 0 to 1.
@@ -108,6 +110,11 @@ figure! {
     fault: Fault,
     /// How often, as a share of requests.
     rate: f64,
+
+    /// Records of one transaction.
+    records_per_transaction: u64,
+    /// Partitions of one transaction.
+    partitions_per_transaction: u64,
 
     /// How often it was repeated.
     repeats: usize,
@@ -139,7 +146,7 @@ figure! {
     stored_bytes_per_record: f64,
     /// Completion minus schedule.
     latency_ns: Percentiles,
-    /// From the time on the schedule to a reader's having it.
+    /// From the time on the schedule, or from sending where there is none, to a reader's having it.
     end_to_end_ns: Percentiles,
     /// Completion minus sending.
     service_ns: Percentiles,
@@ -185,6 +192,8 @@ figure! {
     appends_per_sync: f64,
     /// Bytes that the committer wrote in one repeat.
     bytes_written: u64,
+    /// Bytes that the device itself has written meanwhile, in the mean of the repeats: its journal's and other programs' too.
+    device_bytes_written: u64,
     /// The most memory the process held.
     peak_memory_bytes: u64,
     /// Bytes since the newest snapshot, or scanned.
@@ -236,6 +245,7 @@ impl Figure {
         figure.partitions = Some(workload.partitions);
         figure.payload_mix = workload.payloads.mix().map(str::to_owned);
         figure.readers = (workload.readers > 0).then_some(workload.readers);
+        figure.reading = (workload.readers > 0).then_some(workload.reading);
         figure.skew = (workload.skew > 0.0).then_some(workload.skew);
         figure.duplicates = Some(workload.duplicates);
         figure.acknowledge = Some(workload.acknowledge);

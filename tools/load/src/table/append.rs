@@ -44,6 +44,24 @@ pub(super) fn closed(text: &mut String, conditions: &str, figures: &[&Figure]) {
     );
 }
 
+/// How far the readers of closed loops are behind, where there are any.
+pub(super) fn followed(text: &mut String, conditions: &str, figures: &[&Figure]) {
+    let mut table =
+        Table::new(["payload", "batch", "thr", "idempotence", "p50", "p90", "p99", "p99.9", "p99.99", "max"]);
+    for figure in figures {
+        let Some(read) = figure.end_to_end_ns else { continue };
+        let keys = [payload(figure), or_dash(figure.batch), or_dash(figure.threads), idempotence(figure)];
+        table.row(keys.into_iter().chain(times(read)));
+    }
+    table.write(
+        text,
+        &format!(
+            "Readers behind them: {conditions}.\n\
+             In us, from sending to a reader's having it, of one append in 256."
+        ),
+    );
+}
+
 pub(super) fn endless(text: &mut String, conditions: &str, figures: &[&Figure]) {
     let mut table = Table::new([
         "payload",

@@ -37,6 +37,7 @@ pub(super) fn cost(text: &mut String, figures: &[&Figure]) {
         text,
         "Delivery, in process: producer, link without a wire, broker, log; 5 messages in flight, visible.\n\
          x a.l.o. is the throughput against at least once, x p99 the p99 against it; p50 to p99.9 in us, of\n\
-         messages waited for one by one. A timeout is not slept through: its clock jumps.",
+         messages waited for one by one, transactional of transactions, each of which consumes and produces\n\
+         many. A timeout is not slept through: its clock jumps.",
     );
 }

@@ -75,7 +75,7 @@ impl fmt::Display for WorkloadError {
             Self::Readers { threads, partitions } => write!(
                 f,
                 "readers beside {threads} threads and {partitions} partitions: each thread needs a partition of its own, and \
-                 a schedule"
+                 a schedule or appends back to back that wait for no device"
             ),
             Self::ReadersOfDuplicates(share) => write!(
                 f,
