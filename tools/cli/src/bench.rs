@@ -58,6 +58,8 @@ Examples:
         the canonical workload, kept under results/ with the delivery matrix and a report
   oncelog bench --full --record
         every axis against every other, in twenty minutes
+  oncelog bench --rows delivery,transaction
+        some of the canonical workload's rows
   oncelog bench --against results/2026-11-23_intel-xeon-2_b4cec1d
         what became better or worse since then
 
@@ -142,6 +144,11 @@ pub(crate) struct Arguments {
     /// An open loop faster and faster until the log no longer keeps up, from --rate on: where latency leaves the floor.
     #[arg(long)]
     sweep: bool,
+
+    /// Of the canonical, quick or full workload only the rows with one of these in their names: append, durable, sweep,
+    /// fetch, recover, transaction, delivery, by-id, 1024b, ...
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    rows: Vec<String>,
 
     /// Read what was appended instead, with each kind of check, from memory; --readers of them at once.
     #[arg(long, conflicts_with_all = ["rate", "pace", "sweep", "pipelined"])]

@@ -1,5 +1,6 @@
 //! `oncelog bench --record` and `--against`, `oncelog report` and `oncelog results` from outside.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
@@ -222,8 +223,12 @@ fn sweeps_readers_skews_and_mixes_are_measured_and_verified() {
         measured("skew", &[&kinds[..], &["--skew", "0,1.5", "--payload-mix", "64:70,1024:29,16384:1"]].concat());
     assert_eq!(skewed.len(), 8);
     assert!(skewed.iter().all(|figure| figure["payload_mix"] == "64:70,1024:29,16384:1"));
+    let some = measured("some", &["--rows", "transaction,delivery"]);
+    let told: HashSet<String> =
+        some.iter().map(|figure| format!("{}{}{}", figure["workload"], figure["delivery"], figure["rate"])).collect();
+    assert_eq!((some.len(), told.len()), (10, 9), "two transactions, and four deliveries at two rates: {told:?}");
     let scanned = measured("scan", &["--scan", "--readers", "1,2", "--idempotence", "off"]);
-    assert_eq!(scanned.iter().map(|figure| figure["threads"].as_u64()).collect::<Vec<_>>().len(), 6);
+    assert_eq!(scanned.iter().map(|figure| figure["threads"].as_u64()).collect::<Vec<_>>().len(), 8);
 }
 
 #[test]
@@ -253,6 +258,8 @@ fn what_makes_no_sense_is_one_clear_line() {
     refused(&["bench", "--sweep", "--loop", "closed"], "a closed loop has none", 2);
     refused(&["bench", "--sweep", "--rate", "0"], "the rate is 0", 2);
     refused(&["bench", "--full", "--batch", "2"], "--full has all axes", 2);
+    refused(&["bench", "--rows", "kafka,redis"], "no row has kafka or redis in its name", 2);
+    refused(&["bench", "--rows", "append", "--batch", "2"], "leave out the axes", 2);
     refused(&["report", path], "holds no run", 2);
     refused(&["report", "/nonexistent"], "/nonexistent", 1);
     fs::write(dir.path().join("run.json"), r#"{"schema_version": 99}"#).expect("a file");

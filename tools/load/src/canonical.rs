@@ -105,8 +105,18 @@ pub fn rows() -> Vec<Row> {
     rows.extend(durable_rows());
     rows.push(Row::Fetch(small.clone()));
     rows.push(Row::Recover(with(&small, ById, 1_024)));
+    rows.extend(transaction_rows());
     rows.extend(delivery_rows());
     rows
+}
+
+/// What records cost in a transaction over three partitions, visible and durable.
+#[must_use]
+pub fn transaction_rows() -> Vec<Row> {
+    let small = Arc::new(Payloads::fixed(100));
+    let visible = Workload { partitions: 3, acknowledge: Acknowledge::Visible, ..plain(&small) };
+    let durable = Workload { acknowledge: Acknowledge::Durable, window: Window::Direct, ..visible.clone() };
+    [visible, durable].map(|workload| Row::Transaction(with(&workload, Idempotence::Session, 1))).to_vec()
 }
 
 /// What each delivery costs, while nothing fails and while acknowledgements are lost. A message's number takes 8 bytes.

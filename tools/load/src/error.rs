@@ -5,7 +5,9 @@ use std::io;
 use std::path::PathBuf;
 
 use oncelog::delivery::DeliveryError;
-use oncelog::{AppendError, CloseError, DurableError, FetchError, OpenError, PartitionError, RegisterError};
+use oncelog::{
+    AppendError, CloseError, DurableError, FetchError, OpenError, PartitionError, RegisterError, TransactionError,
+};
 
 use crate::payload::PayloadError;
 use crate::verify::VerifyError;
@@ -62,6 +64,8 @@ pub enum LoadError {
     Fetch(FetchError),
     /// A client of a broker has stopped.
     Delivery(DeliveryError),
+    /// A transaction did not come to its end.
+    Transaction(TransactionError),
     /// The log could not be closed.
     Close(CloseError),
     /// What was read is not what was appended.
@@ -109,6 +113,7 @@ impl fmt::Display for LoadError {
             Self::Experiment(what) => write!(f, "no fault of this cell can cause it: {what}"),
             Self::Fetch(error) => write!(f, "a read failed: {error}"),
             Self::Delivery(error) => write!(f, "a client has stopped: {error}"),
+            Self::Transaction(error) => write!(f, "a transaction failed: {error}"),
             Self::Close(error) => write!(f, "the log cannot be closed: {error}"),
             Self::Verify(error) => write!(f, "what was read is not what was appended: {error}"),
             Self::Panicked => f.write_str("a thread of the run panicked"),
@@ -129,6 +134,7 @@ impl std::error::Error for LoadError {
             Self::Durable(error) => Some(error),
             Self::Fetch(error) => Some(error),
             Self::Delivery(error) => Some(error),
+            Self::Transaction(error) => Some(error),
             Self::Close(error) => Some(error),
             Self::Verify(error) => Some(error),
             Self::NotEmpty(_)
@@ -154,5 +160,5 @@ macro_rules! from {
 from! {
     WorkloadError => Workload, PayloadError => Payload, OpenError => Open, PartitionError => Partition,
     RegisterError => Register, AppendError => Append, DurableError => Durable, FetchError => Fetch, CloseError => Close,
-    DeliveryError => Delivery, VerifyError => Verify
+    DeliveryError => Delivery, TransactionError => Transaction, VerifyError => Verify
 }

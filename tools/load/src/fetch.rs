@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use oncelog::{Partition, Verify};
+use oncelog::{Isolation, Partition, Verify};
 
 use crate::closed::{Repeats, Site, block};
 use crate::error::LoadError;
@@ -25,9 +25,6 @@ pub enum Checks {
 }
 
 impl Checks {
-    /// Every value, dearest first.
-    pub const ALL: &[Self] = &[Self::Always, Self::Once, Self::Never];
-
     /// The word in results.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -47,7 +44,22 @@ impl Checks {
     }
 }
 
-/// Scans what a workload has appended, with each kind of check by turns; a figure for each.
+/// What is compared: each kind of check, and what looking out for transactions takes.
+const SCANS: &[(Checks, Isolation)] = &[
+    (Checks::Always, Isolation::ReadUncommitted),
+    (Checks::Once, Isolation::ReadUncommitted),
+    (Checks::Once, Isolation::ReadCommitted),
+    (Checks::Never, Isolation::ReadUncommitted),
+];
+
+fn word(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadUncommitted => "read-uncommitted",
+        Isolation::ReadCommitted => "read-committed",
+    }
+}
+
+/// Scans what a workload has appended, in each way by turns; a figure for each.
 pub(crate) fn measure(
     workload: &Workload,
     extent: Extent,
@@ -65,14 +77,14 @@ pub(crate) fn measure(
     // Also warms: every page and every index entry has been read once before the clock starts.
     stage.verify()?;
     let readers = workload.readers.max(1);
-    let mut seconds = vec![Vec::new(); Checks::ALL.len()];
+    let mut seconds = vec![Vec::new(); SCANS.len()];
     let mut scanned = Scanned::default();
     let start = Instant::now();
     let mut done = 0;
     while done < repeats.least || (done < repeats.most && start.elapsed().as_secs_f64() < repeats.seconds) {
-        for (which, checks) in Checks::ALL.iter().enumerate() {
+        for (which, scan) in SCANS.iter().enumerate() {
             let begin = Instant::now();
-            let found = scan_together(&stage.partitions, *checks, readers)?;
+            let found = scan_together(&stage.partitions, *scan, readers)?;
             seconds[which].push(begin.elapsed().as_secs_f64());
             if done > 0 && found != scanned {
                 return Err(VerifyError::Count { partition: 0, expected: scanned.records, found: found.records }.into());
@@ -81,7 +93,7 @@ pub(crate) fn measure(
         }
         done += 1;
     }
-    let figure = |(checks, seconds): (&Checks, &Vec<f64>)| {
+    let figure = |((checks, isolation), seconds): (&(Checks, Isolation), &Vec<f64>)| {
         let mut figure = Figure::empty(Kind::Fetch);
         let per_record = || seconds.iter().map(|seconds| seconds * 1e9 / scanned.records as f64);
         figure.idempotence = Some(workload.idempotence);
@@ -92,6 +104,7 @@ pub(crate) fn measure(
         figure.partitions = Some(workload.partitions);
         figure.window = Some(workload.window);
         figure.verify = Some(checks.word());
+        figure.isolation = Some(word(*isolation));
         figure.repeats = Some(seconds.len());
         figure.ns_per_record = Spread::of(per_record());
         figure.bytes_per_second =
@@ -101,7 +114,7 @@ pub(crate) fn measure(
         figure.verified = true;
         figure
     };
-    Ok(Checks::ALL.iter().zip(&seconds).map(figure).collect())
+    Ok(SCANS.iter().zip(&seconds).map(figure).collect())
 }
 
 /// What a scan went over. The sum of first bytes makes sure that each payload was looked at.
@@ -113,12 +126,12 @@ struct Scanned {
 }
 
 /// Every reader on a thread of its own reads all of it; what each of them found.
-fn scan_together(partitions: &[Partition], checks: Checks, readers: usize) -> Result<Scanned, LoadError> {
+fn scan_together(partitions: &[Partition], how: (Checks, Isolation), readers: usize) -> Result<Scanned, LoadError> {
     if readers == 1 {
-        return scan(partitions, checks);
+        return scan(partitions, how);
     }
     let mut lanes = vec![(); readers];
-    let (_, found) = timed(&mut lanes, |()| scan(partitions, checks))?;
+    let (_, found) = timed(&mut lanes, |()| scan(partitions, how))?;
     let first = found[0];
     match found.iter().find(|other| **other != first) {
         None => Ok(first),
@@ -126,11 +139,12 @@ fn scan_together(partitions: &[Partition], checks: Checks, readers: usize) -> Re
     }
 }
 
-fn scan(partitions: &[Partition], checks: Checks) -> Result<Scanned, LoadError> {
+fn scan(partitions: &[Partition], (checks, isolation): (Checks, Isolation)) -> Result<Scanned, LoadError> {
     let mut scanned = Scanned::default();
     for partition in partitions {
         let mut reader = partition.read_from(0)?;
         reader.set_verify(checks.verify());
+        reader.set_isolation(isolation);
         while let Some(record) = reader.next()? {
             let payload = record.payload();
             scanned.records += 1;

@@ -12,6 +12,7 @@
 //!   tail                       readers beside them, and how long it takes until they have it
 //!   sweep                      schedules faster and faster, to the knee and beyond
 //!   fetch, recover             scans, reopening
+//!   transaction                records in transactions beside the same without
 //!   durable <- floor          each append waited for, beside a raw write of the same blocks
 //!   pipelined, sustained      as fast as the device takes it
 //!   reopen                    a large log whose process was killed, cold
@@ -63,6 +64,7 @@ mod system_calls;
 pub mod table;
 mod tail;
 mod timed;
+mod transaction;
 mod turns;
 mod verdict;
 mod verify;

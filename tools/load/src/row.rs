@@ -6,7 +6,7 @@ use crate::reopen::Reopen;
 use crate::stage::{Extent, ROTATIONS_MIN};
 use crate::sustained::Sustained;
 use crate::workload::{Acknowledge, Pace, Workload, WorkloadError};
-use crate::{durable, open, sweep};
+use crate::{durable, open, sweep, transaction};
 
 /// Filled in a block without end.
 const SEGMENTS_ENDLESS: u64 = 32;
@@ -36,6 +36,8 @@ pub enum Row {
     Fetch(Workload),
     /// Reopening what the workload has appended.
     Recover(Workload),
+    /// Transactions of a session over the workload's partitions.
+    Transaction(Workload),
     /// The workload's payloads as messages of each delivery, over a link that loses this share of acknowledgements.
     Delivery(Workload, f64),
 }
@@ -53,6 +55,7 @@ impl Row {
             | Self::Reopen(workload, _)
             | Self::Fetch(workload)
             | Self::Recover(workload)
+            | Self::Transaction(workload)
             | Self::Delivery(workload, _) => workload,
         }
     }
@@ -69,6 +72,7 @@ impl Row {
             Self::Reopen(..) => "reopen",
             Self::Fetch(_) => "fetch",
             Self::Recover(_) => "recover",
+            Self::Transaction(_) => "transaction",
             Self::Delivery(workload, lost) => {
                 return format!("delivery-{}-ack-lost-{lost}", workload.payloads.mean_bytes());
             }
@@ -78,9 +82,12 @@ impl Row {
 
     pub(crate) fn extent(&self, segment_bytes: u64) -> Extent {
         let segments = match self {
-            Self::Append(_) | Self::Sweep(_) | Self::Sustained(..) | Self::Reopen(..) | Self::Delivery(..) => {
-                ROTATIONS_MIN + 1
-            }
+            Self::Append(_)
+            | Self::Sweep(_)
+            | Self::Sustained(..)
+            | Self::Reopen(..)
+            | Self::Transaction(_)
+            | Self::Delivery(..) => ROTATIONS_MIN + 1,
             Self::Pipelined(_) => SEGMENTS_PIPELINED,
             Self::Endless(_) => SEGMENTS_ENDLESS,
             Self::Fetch(_) => SEGMENTS_FETCH,
@@ -122,6 +129,7 @@ impl Row {
             Self::Reopen(_, reopen) => reopen.bytes + (1 << 30),
             Self::Fetch(_) => extent.bytes(workload.partitions),
             Self::Recover(_) => 2 * extent.bytes(workload.partitions),
+            Self::Transaction(_) => transaction::bytes(workload),
             Self::Delivery(..) => cost::bytes(workload),
         }
     }

@@ -18,7 +18,8 @@ use crate::row::Row;
 use crate::stage::options;
 use crate::workload::{Acknowledge, Idempotence, Pace, Window};
 use crate::{
-    device, durable, endless, fetch, generator, host, open, pipelined, prefault, recover, reopen, sustained, sweep, sys,
+    device, durable, endless, fetch, generator, host, open, pipelined, prefault, recover, reopen, sustained, sweep,
+    sys, transaction,
 };
 
 /// Bytes of a segment, unless said otherwise: 17 of them are well below what fits into memory, and filling one takes
@@ -175,6 +176,7 @@ fn unverified(row: &Row, error: &LoadError) -> Measured {
         Row::Sustained(..) => Kind::Sustained,
         Row::Fetch(_) => Kind::Fetch,
         Row::Recover(_) | Row::Reopen(..) => Kind::Recover,
+        Row::Transaction(_) => Kind::Transaction,
         Row::Delivery(..) => Kind::Delivery,
     };
     figure.notes.push(format!("not verified: {error}"));
@@ -215,6 +217,7 @@ fn measure(
         }
         Row::Reopen(workload, reopen) => vec![reopen::measure(workload, *reopen, site)?],
         Row::Fetch(workload) => fetch::measure(workload, extent, repeats, site)?,
+        Row::Transaction(workload) => vec![transaction::measure(workload, repeats, site)?],
         Row::Delivery(workload, lost) => cost::measure(workload, *lost, repeats, site)?,
         Row::Recover(workload) => vec![recover::measure(workload, extent, repeats, site)?],
     };

@@ -7,6 +7,7 @@ mod durable;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::fmt::Write as _;
 
@@ -54,6 +55,7 @@ pub fn render(result: &RunResult) -> String {
         figures(Kind::Recover, None).into_iter().partition::<Vec<_>, _>(|figure| figure.log_bytes.is_some());
     scan::recover(&mut text, &warm);
     durable::reopened(&mut text, &cold);
+    transaction::committed(&mut text, &figures(Kind::Transaction, Some("closed")));
     delivery::cost(&mut text, &figures(Kind::Delivery, None));
     footer(&mut text, result);
     text

@@ -112,7 +112,10 @@ impl Figure {
             ("append", Some("open")) => "latency",
             (other, _) => other,
         };
-        let verify = self.verify.as_ref().map_or(String::new(), |verify| format!(", verified {verify}"));
+        let mut verify = self.verify.as_ref().map_or(String::new(), |verify| format!(", verified {verify}"));
+        if self.isolation.as_deref() == Some("read-committed") {
+            verify += ", committed";
+        }
         let conditions = self.conditions();
         let between = if conditions.is_empty() { "" } else { ", " };
         format!("{workload}: {}, {}{}{verify}{between}{conditions}", self.payload(), self.series(), self.extras())

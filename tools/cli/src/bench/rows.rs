@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Whether a run is the canonical one, or the full one, and no choice of somebody's.
 pub(super) fn is_whole(arguments: &Arguments) -> bool {
     let of_its_own = arguments.bytes.is_some() || arguments.reopen_bytes.is_some();
-    !(has_axes(arguments) || arguments.quick || of_its_own)
+    !(has_axes(arguments) || arguments.quick || of_its_own) && arguments.rows.is_empty()
 }
 
 /// Whether the flags choose what is measured.
@@ -40,6 +40,10 @@ fn has_axes(arguments: &Arguments) -> bool {
 /// The rows of the flags: the canonical ones without any, else every combination.
 pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     let axes = has_axes(arguments);
+    let of_its_own = arguments.bytes.is_some() || arguments.reopen_bytes.is_some();
+    if !arguments.rows.is_empty() && (axes || of_its_own) {
+        return Err(Failure::Usage("--rows chooses among the usual rows: leave out the axes".to_owned()));
+    }
     if arguments.full && axes {
         return Err(Failure::Usage("--full has all axes: leave out the others".to_owned()));
     }
@@ -50,11 +54,22 @@ pub(super) fn rows(arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         return reopened(arguments, bytes);
     }
     match (axes, arguments.quick) {
-        (false, _) if arguments.full => Ok(canonical::full_rows()),
-        (false, false) => Ok(canonical::rows()),
-        (false, true) => Ok(canonical::quick_rows()),
+        (false, _) if arguments.full => chosen(canonical::full_rows(), arguments),
+        (false, false) => chosen(canonical::rows(), arguments),
+        (false, true) => chosen(canonical::quick_rows(), arguments),
         (true, _) => combinations(arguments),
     }
+}
+
+/// Of the usual rows those that are asked for by name.
+fn chosen(mut rows: Vec<Row>, arguments: &Arguments) -> Result<Vec<Row>, Failure> {
+    if !arguments.rows.is_empty() {
+        rows.retain(|row| arguments.rows.iter().any(|part| row.label().contains(part.as_str())));
+    }
+    if rows.is_empty() {
+        return Err(Failure::Usage(format!("no row has {} in its name", arguments.rows.join(" or "))));
+    }
+    Ok(rows)
 }
 
 /// Refuses flags that a row of its own kind has no use for.

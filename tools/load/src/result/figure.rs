@@ -26,6 +26,8 @@ pub enum Kind {
     Fetch,
     /// Reopening.
     Recover,
+    /// Records in transactions.
+    Transaction,
     /// Messages from a producer over a link to a broker.
     Delivery,
 }
@@ -104,6 +106,8 @@ figure! {
     rate_per_second: f64,
     /// How often a scan checks checksums.
     verify: &'static str,
+    /// What a scan sees of transactions.
+    isolation: &'static str,
     /// How messages are delivered.
     delivery: Column,
     /// What goes wrong on the link.
@@ -162,6 +166,8 @@ figure! {
     at_rest_ns: Percentiles,
     /// The repeats' ratios of the median latency to that at rest.
     ratio_to_at_rest: Spread,
+    /// The commit of a transaction, up to the level that it acknowledges.
+    commit_ns: Percentiles,
     /// A raw direct write of the same blocks, and its flush.
     floor_ns: Flushes,
     /// The repeats' ratios of the medians to the floor's.

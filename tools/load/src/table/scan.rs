@@ -4,8 +4,17 @@ use super::columns::{Table, idempotence, median, number, or_dash, payload, scale
 use crate::result::Figure;
 
 pub(super) fn fetch(text: &mut String, figures: &[&Figure]) {
-    let mut table =
-        Table::new(["payload", "batch", "thr", "idempotence", "verified", "record", "min..max", "payload rate"]);
+    let mut table = Table::new([
+        "payload",
+        "batch",
+        "thr",
+        "idempotence",
+        "verified",
+        "isolation",
+        "record",
+        "min..max",
+        "payload rate",
+    ]);
     for figure in figures {
         table.row([
             payload(figure),
@@ -13,6 +22,7 @@ pub(super) fn fetch(text: &mut String, figures: &[&Figure]) {
             or_dash(figure.threads),
             idempotence(figure),
             figure.verify.unwrap_or_default().to_owned(),
+            figure.isolation.unwrap_or_default().to_owned(),
             time(figure.ns_per_record),
             time_range(figure.ns_per_record),
             median(figure.bytes_per_second.map(|rate| scaled(rate, 1e-6)), "MB/s"),

@@ -63,6 +63,11 @@ fn wide() -> RunResult {
     figure.seconds_max = Some(1.234);
     figure.sync_seconds = Some(12.34);
     figure.verify = Some("always");
+    figure.isolation = Some("read-uncommitted");
+    figure.records_per_transaction = Some(65_536);
+    figure.partitions_per_transaction = Some(1_024);
+    figure.off_ns_per_append = spread(123_456.0);
+    figure.commit_ns = percentiles;
     let second = Second::Sustained(SustainedSecond {
         second: 12_345.0,
         bytes: 12_345_678_901,
@@ -120,6 +125,7 @@ fn wide() -> RunResult {
             of(Kind::Pipelined, Some("closed")),
             Figure { per_second: Some(vec![second; 100]), ..of(Kind::Sustained, Some("closed")) },
             of(Kind::Fetch, None),
+            of(Kind::Transaction, Some("closed")),
             of(Kind::Recover, None),
             Figure { log_bytes: Some(123 << 30), ..of(Kind::Recover, None) },
         ],
@@ -141,11 +147,13 @@ fn no_line_is_wider_than_the_terminal() {
         "schedule",
         "two bare threads",
         "Scan from memory",
+        "Transactions of a session",
+        "Readers behind them",
         "since snapshot",
         "(!)",
         "to a reader",
         "the knee",
-        "NOT VERIFIED: 10 figures",
+        "NOT VERIFIED: 11 figures",
         "interrupted",
         "the file system is memory",
         "~1.00",
