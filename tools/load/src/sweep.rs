@@ -18,7 +18,7 @@ const STEPS_MAX: usize = 40;
 /// Bytes of one repeat: a fast schedule is given less time.
 pub(crate) const REPEAT_BYTES_MAX: f64 = (1_u64 << 30) as f64;
 /// Repeats of each rate.
-const REPEATS: usize = 3;
+const REPEATS: usize = 5;
 /// Up to this many times the median at the lowest rate is before the knee.
 const KNEE: f64 = 2.0;
 

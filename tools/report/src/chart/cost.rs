@@ -11,6 +11,8 @@ const BAR: f64 = 13.0;
 const LIMIT: f64 = 5.0;
 /// Room for the words behind the longest bar.
 const WORDS: f64 = 176.0;
+/// What a label of the axis takes.
+const LABEL: f64 = 58.0;
 
 /// A figure, the run that it is of, and the number of that run.
 #[derive(Clone, Copy)]
@@ -70,9 +72,15 @@ pub(crate) fn chart(conditions: &str, rows: &[Vec<Measured<'_>>], several: bool,
     let top = sheet.top + 8.0;
     let rows_top = top + 18.0;
     let bottom = rows_top + height(&bars);
-    for (number, tick) in scale.ticks().into_iter().enumerate() {
+    let ticks = scale.ticks();
+    // Where lines are close, every second one is told.
+    let told_of = if ticks.get(1).is_some_and(|tick| length(*tick) < LABEL) { 2 } else { 1 };
+    for (number, tick) in ticks.into_iter().enumerate() {
         let x = MARGIN + length(tick);
         sheet.line((x, rows_top - 4.0), (x, bottom), "grid");
+        if !number.is_multiple_of(told_of) {
+            continue;
+        }
         let anchor = if number == 0 { "start" } else { "middle" };
         sheet.text(x, top + 8.0, anchor, "tick", &units::time(tick));
     }

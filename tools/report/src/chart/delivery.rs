@@ -8,6 +8,8 @@ use crate::units;
 
 const ROW: f64 = 40.0;
 const NAMES: f64 = 150.0;
+/// Up to this a count is told to the last one.
+const COUNT_WHOLE_MAX: f64 = 100_000.0;
 
 /// A row for each fault, a column for each delivery; none where no fault was tried.
 pub(crate) fn chart(recorded: &Recorded, name: &str) -> Option<Chart> {
@@ -51,7 +53,10 @@ fn field(sheet: &mut Sheet, cell: &Cell, corner: (f64, f64), width: f64) {
         cell.delivery, cell.fault, cell.sent, cell.stored, cell.lost, cell.doubled, cell.reordered
     );
     sheet.rectangle(corner, (width, ROW), if fault { "cell bar bad second" } else { "cell none" }, Some(&told));
-    let count = |count: u64| units::count(count as f64);
+    let count = |count: u64| match count as f64 {
+        few if few < COUNT_WHOLE_MAX => units::number(few),
+        many => units::count(many),
+    };
     let words = if fault {
         format!("{} · {} · {}", count(cell.lost), count(cell.doubled), count(cell.reordered))
     } else {
