@@ -35,7 +35,7 @@ pub(super) struct Lane {
 }
 
 enum Client {
-    Producer { producer: Producer<Lossy>, delivery: Delivery },
+    Producer { producer: Box<Producer<Lossy>>, delivery: Delivery },
     Pipeline(Box<Pipeline<Lossy>>),
 }
 
@@ -60,7 +60,7 @@ impl Lane {
         let producer = |delivery| -> Result<(Client, Partition), LoadError> {
             let partition = prepared(PARTITION)?;
             let producer = Producer::open(link(), PARTITION, "checkout", delivery, &ProducerOptions::default())?;
-            Ok((Client::Producer { producer, delivery }, partition))
+            Ok((Client::Producer { producer: Box::new(producer), delivery }, partition))
         };
         let (client, partition) = match column {
             Column::AtMostOnce => producer(Delivery::AtMostOnce)?,
