@@ -1,7 +1,7 @@
 //! The canonical workload: what an append costs, what idempotence adds, and how long it takes on a schedule.
 //!
 //! ```text
-//! cargo bench --bench canonical                      about 40 figures in two and a half minutes
+//! cargo bench --bench canonical                      about 50 figures in three minutes
 //! cargo bench --bench canonical -- --quick           nine figures in half a minute
 //! cargo bench --bench canonical -- --seconds 10      longer, for a closer look
 //! cargo bench --bench canonical -- by-id             only the rows whose name holds this

@@ -27,7 +27,7 @@ use crate::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   oncelog bench
-        the canonical workload: about 40 figures in two and a half minutes
+        the canonical workload: about 50 figures in three minutes
   oncelog bench --quick --json figures.json
         six closed loops and three open ones in half a minute
   oncelog bench --idempotence off,session,by-id --payload-bytes 64,256 --batch 1,10
