@@ -2,22 +2,16 @@
 //! that wait and for what nobody waits for.
 
 use crate::{
-    committer::{FlushKind, Turn},
+    committer::FlushKind,
     core::Core,
     error::DurableError,
     names::Content,
     options::Window,
     partition::PartitionState,
+    turns::{OPEN_FRAME_PAUSE, Waited},
 };
-use std::{
-    io,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
-/// Pause of a committer that finds nothing to write while somebody waits: a frame before the one waited for is open.
-const OPEN_FRAME_PAUSE: Duration = Duration::from_micros(50);
 /// Pause of the log's own committer when it was roused and found nothing to write.
 const NOTHING_TO_FLUSH_PAUSE: Duration = Duration::from_millis(1);
 
@@ -29,37 +23,11 @@ impl Core {
         offset: u64,
         timeout: Duration,
     ) -> Result<bool, DurableError> {
-        let until = Instant::now().checked_add(timeout);
-        let covered = || partition.durable.offset() > offset;
-        let committer = &self.committer;
-        let mut seat = None;
-        loop {
-            if covered() {
-                committer.leave(seat);
-                return Ok(true);
-            }
-            if let Some(error) = committer.poison() {
-                committer.leave(seat);
-                return Err(error);
-            }
-            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                committer.leave(seat);
-                return Ok(covered());
-            }
-            if let Turn::Wait { round, value, pause } = committer.enter(partition, offset, &mut seat) {
-                // A mark that moved before the entry was made has not woken this thread.
-                if !covered() {
-                    committer.sleep(round, value, pause.map_or(left, |pause| pause.min(left)));
-                }
-                continue;
-            }
-            let moved = self.round(Some(partition));
-            committer.hand_over(true);
-            self.try_settle();
-            if !moved && !covered() && !committer.is_poisoned() {
-                thread::sleep(OPEN_FRAME_PAUSE.min(left));
-            }
+        let round = || self.round(Some(partition));
+        match self.committer.turns.wait(partition, offset, timeout, round, || self.try_settle()) {
+            Waited::Durable => Ok(true),
+            Waited::TimedOut => Ok(false),
+            Waited::Failed => self.committer.poison().map_or(Ok(false), Err),
         }
     }
 
@@ -69,10 +37,10 @@ impl Core {
             if let Some(error) = self.committer.poison() {
                 return Err(error);
             }
-            let has_role = self.committer.take_role();
+            let has_role = self.committer.turns.take_role();
             let moved = has_role && self.round(Some(partition));
             if has_role {
-                self.committer.hand_over(false);
+                self.committer.turns.hand_over(false);
             }
             if !moved {
                 thread::sleep(OPEN_FRAME_PAUSE);
@@ -83,9 +51,9 @@ impl Core {
 
     /// One round of the committer's own thread, if nobody else is at it.
     pub(crate) fn commit_in_background(&self) {
-        if self.committer.take_role() {
+        if self.committer.turns.take_role() {
             let moved = self.round(None);
-            self.committer.hand_over(false);
+            self.committer.turns.hand_over(false);
             self.try_settle();
             if !moved {
                 // What a task waits for may not have been appended yet.
@@ -97,25 +65,23 @@ impl Core {
     /// One round: whether any mark moved. Only called by whoever has the role.
     fn round(&self, asked_by: Option<&Arc<PartitionState>>) -> bool {
         let committer = &self.committer;
+        let moved = committer.turns.round(|| {
+            let partitions = self.partitions_of_round(asked_by);
+            committer.flush(&partitions, self.clock.now_ms())
+        });
         if committer.is_poisoned() {
-            return false;
+            self.end_appending();
         }
-        let begun = Instant::now();
-        let partitions = self.partitions_of_round(asked_by);
-        let done = committer.flush(&partitions, self.clock.now_ms());
-        committer.role().last_round = begun.elapsed();
-        match done {
-            Ok(moved) => moved,
-            Err((doing, error)) => {
-                self.poison(doing, error);
-                false
-            }
-        }
+        moved
     }
 
     /// Ends acknowledgement and appending: a write or a flush has failed.
     pub(crate) fn poison(&self, doing: &'static str, error: io::Error) {
-        self.committer.poison_with(doing, error);
+        self.committer.turns.fail((doing, error));
+        self.end_appending();
+    }
+
+    fn end_appending(&self) {
         for partition in self.all_partitions() {
             partition.chain.close_for_good();
         }
@@ -133,7 +99,7 @@ impl Core {
                 .collect();
         }
         let mut partitions: Vec<Arc<PartitionState>> = asked_by.into_iter().cloned().collect();
-        for waited in self.committer.role().partitions() {
+        for waited in self.committer.turns.role().partitions() {
             if !partitions.iter().any(|partition| Arc::ptr_eq(partition, waited)) {
                 partitions.push(Arc::clone(waited));
             }

@@ -107,7 +107,7 @@ impl Core {
         }
         if partition.outruns_the_device() {
             self.committer.is_behind.store(true, Ordering::Release);
-            self.committer.signal.raise();
+            self.committer.turns.signal.raise();
             return true;
         }
         let awaits_spare = partition.awaits_spare();
@@ -221,7 +221,7 @@ impl Handle {
         self.core.stopped.store(true, Ordering::Release);
         self.core.preparer.raise();
         self.core.upkeep.raise();
-        self.core.committer.signal.raise();
+        self.core.committer.turns.signal.raise();
         for thread in self.threads.drain(..) {
             // A waker may drop the last handle, on the thread that woke it: that one ends by itself.
             if thread.thread().id() == std::thread::current().id() {
@@ -305,10 +305,10 @@ fn run_committer(core: &Core) {
     let mut streams = false;
     while !core.is_stopped() {
         if !(streams && is_much()) {
-            core.committer.signal.wait(if streams { TICK } else { pause });
+            core.committer.turns.signal.wait(if streams { TICK } else { pause });
         }
         let due = interval.is_some_and(|interval| last.elapsed() >= interval) || is_much();
-        if due || core.committer.is_behind.swap(false, Ordering::AcqRel) || core.committer.tasks_wait() {
+        if due || core.committer.is_behind.swap(false, Ordering::AcqRel) || core.committer.turns.tasks_wait() {
             let before = core.committer.bytes.load(Ordering::Relaxed);
             core.commit_in_background();
             streams = core.committer.bytes.load(Ordering::Relaxed) - before >= STREAM_BYTES;

@@ -57,7 +57,7 @@ impl Commit {
             if covered() {
                 continue;
             }
-            core.committer.add_waker(&partition, last, context.waker());
+            core.committer.turns.add_waker(&partition, last, context.waker());
             // Looked at again behind the entry, which a mark that moved before it has not woken.
             if covered() {
                 continue;

@@ -41,7 +41,7 @@ impl Partition {
         if let Some(ready) = look() {
             return Poll::Ready(ready);
         }
-        core.committer.add_waker(&self.state, offset, context.waker());
+        core.committer.turns.add_waker(&self.state, offset, context.waker());
         // Looked at again behind the entry, which a mark that moved before it has not woken.
         look().map_or(Poll::Pending, Poll::Ready)
     }

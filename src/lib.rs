@@ -70,7 +70,6 @@ mod salvage;
 mod segment;
 #[cfg(not(loom))]
 mod session;
-#[cfg(not(loom))]
 mod signal;
 #[cfg(not(loom))]
 mod slice;
@@ -83,6 +82,7 @@ mod sync;
 mod tests;
 #[cfg(not(loom))]
 mod transactions;
+mod turns;
 #[cfg(not(loom))]
 mod wake;
 

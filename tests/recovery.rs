@@ -7,7 +7,7 @@ use logs::{
     all, append_many, copy_of, eventually, file, frame, fresh, killed, open, payloads, reopened, segment_file, small,
     state, state_in,
 };
-use oncelog::{Answer, Log, Partition, Stamp};
+use oncelog::{Answer, Audit, Log, Partition, Stamp, Verdict};
 use std::{fs, path::Path};
 
 /// A log with every kind of frame in it, the last ones within one segment.
@@ -223,6 +223,40 @@ fn a_segment_that_was_begun_and_not_yet_renamed_counts() {
 /// A segment is begun, and the thread that was to write its START frame is killed, while others fill it and go on. It
 /// ends the log before it, whatever its name is by then; once it was taken for one that was never begun, and the next one
 /// for proof of a missing segment.
+/// A segment that was full when the process was killed, and nothing of the next one reached the device: an audit once
+/// took what reopening makes of it for damage.
+#[test]
+fn what_goes_on_behind_a_full_segment_after_a_crash_is_clean() {
+    let (directory, log, partition) = fresh();
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..2_000);
+    eventually("two segments have their names", || segment_file(directory.path(), 2).exists());
+    let copy = killed(directory.path());
+    for number in 2.. {
+        // The first one that has a seal is behind a full one that has it, too.
+        let Ok(mut bytes) = fs::read(segment_file(copy.path(), number)) else { break };
+        bytes[512..1_088].fill(0);
+        bytes[4_096..].fill(0);
+        fs::write(segment_file(copy.path(), number), bytes).expect("written");
+        fs::rename(segment_file(copy.path(), number), file(copy.path(), &format!("{number:016}.ready")))
+            .expect("renamed");
+    }
+    let mut first = fs::read(segment_file(copy.path(), 1)).expect("a segment");
+    first[512..1_088].fill(0);
+    fs::write(segment_file(copy.path(), 1), first).expect("written");
+    for name in ["0000000000000001.snapshot", "0000000000000002.snapshot"] {
+        let _none = fs::remove_file(file(copy.path(), name));
+    }
+    let log = open(copy.path(), &small());
+    let partition = log.partition("orders").expect("the partition");
+    let end = partition.end_offset();
+    assert!(end > 100);
+    append_many(&mut log.session("writer").expect("a session"), &partition, end..end + 10);
+    drop(partition);
+    log.close().expect("closed");
+    let audit = Audit::run(copy.path(), None, |_| {}).expect("a log");
+    assert_eq!(audit.verdict, Verdict::Clean, "{:?}", audit.findings);
+}
+
 #[test]
 fn a_segment_without_its_first_frame_ends_the_log_before_it() {
     let (directory, log, partition) = fresh();

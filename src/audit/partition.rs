@@ -40,6 +40,8 @@ struct Before {
     number: u64,
     end_of_file: u64,
     frames_end: u64,
+    /// The same, or the end of the padding behind it.
+    padding_end: u64,
     offset: u64,
     /// Nothing was missing up to its end.
     whole: bool,
@@ -199,6 +201,7 @@ impl Pass {
                 number: segment.number,
                 end_of_file: segment.end_of_file(),
                 frames_end: segment.shape.position(frames_end),
+                padding_end: segment.shape.position(last.units),
                 offset,
                 whole,
             });
@@ -322,7 +325,10 @@ impl Pass {
                 format!("it begins at offset {base_offset}, and the segment before it ends at {}", before.offset);
             self.found(UNJUDGED, &segment.path, first, what);
             self.producers.doubt();
-        } else if let Some(start) = start.filter(|start| before.whole && start.previous_end != before.frames_end) {
+        } else if let Some(start) = start.filter(|start| {
+            // Recovery ends a partition whose last segment is full behind its padding.
+            before.whole && ![before.frames_end, before.padding_end].contains(&start.previous_end)
+        }) {
             let what = format!(
                 "the START frame says that the segment before ends at position {}, and its frames end at {}",
                 start.previous_end, before.frames_end

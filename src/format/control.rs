@@ -22,7 +22,7 @@ const RESTART_FLAG: u64 = 1;
 pub(crate) struct Start {
     /// Offset of the segment's first record.
     pub(crate) base_offset: u64,
-    /// Position at which the frames of the segment before end; of the first segment, 0.
+    /// Position at which the frames of the segment before end, or the padding behind them; of the first segment, 0.
     pub(crate) previous_end: u64,
 }
 

@@ -8,6 +8,7 @@
 //! | `link.rs` | a pointer to the successor that is set once |
 //! | `table.rs` | a large array of zeroed slots, touched only where used |
 //! | `ring.rs` | several writes at once, through io_uring |
+//! | `word.rs` | a word that threads sleep on |
 //! | `sys.rs` | the few system calls that std does not offer |
 
 pub(crate) mod hint;
@@ -22,3 +23,5 @@ pub(crate) mod sys;
 pub(crate) mod table;
 #[cfg_attr(loom, path = "window_loom.rs")]
 pub(crate) mod window;
+#[cfg_attr(loom, path = "word_loom.rs")]
+pub(crate) mod word;

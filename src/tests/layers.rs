@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["options"],
     &["segment"],
     &["partition"],
+    &["turns"],
     &["clock", "wake", "slice", "registry", "ledger", "directory", "committer"],
     &["core", "stored"],
     &["assembly"],

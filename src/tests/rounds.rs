@@ -2,20 +2,20 @@
 
 use crate::{
     Log, Options,
-    committer::{Committer, Seat, Turn},
     partition::PartitionState,
+    turns::{Seat, Turn, Turns},
 };
 use std::sync::Arc;
 
 #[expect(unsafe_code, reason = "opening a log is")]
 /// Calls `check` after a round that `threads` have waited for, its committer among them.
-fn after_a_round_of(threads: usize, check: impl FnOnce(&Committer, &Arc<PartitionState>)) {
+fn after_a_round_of(threads: usize, check: impl FnOnce(&Turns<PartitionState>, &Arc<PartitionState>)) {
     let dir = tempfile::tempdir().expect("a directory");
     // SAFETY: the directory is this test's own.
     let log = unsafe { Log::open(dir.path(), &Options::new()) }.expect("the log opens");
     let partition = log.partition("p").expect("created");
     // Not the log's own committer, whose thread would take part.
-    let committer = Committer::new(false, true);
+    let committer = Turns::new();
     committer.role().last_round = std::time::Duration::from_secs(1);
     assert!(committer.take_role());
     for _ in 1..threads {

@@ -54,3 +54,4 @@ mod fence;
 mod producers;
 mod publish;
 mod rotate;
+mod turns;

@@ -73,6 +73,7 @@ impl Load {
             window,
             idempotence: self.idempotence,
             threads: self.threads,
+            transactors: 0,
             seed,
             retention: (seed / 2).is_multiple_of(2),
             durable: durable || window == Side::Direct,

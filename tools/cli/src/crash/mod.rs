@@ -9,6 +9,7 @@ mod disk;
 mod flip;
 mod full;
 mod kill;
+mod pairs;
 mod pipeline;
 mod plan;
 mod power;

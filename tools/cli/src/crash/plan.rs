@@ -69,6 +69,9 @@ pub(crate) struct Plan {
     pub(super) idempotence: Idempotence,
     #[arg(long)]
     pub(super) threads: u64,
+    /// Those who append in transactions, beside the writers.
+    #[arg(long, default_value_t = 0)]
+    pub(super) transactors: u64,
     #[arg(long)]
     pub(super) seed: u64,
     /// Whether old segments are dropped.
@@ -127,6 +130,7 @@ impl Plan {
             format!("--window={}", value(&self.window)),
             format!("--idempotence={}", value(&self.idempotence)),
             format!("--threads={}", self.threads),
+            format!("--transactors={}", self.transactors),
             format!("--seed={}", self.seed),
             format!("--waits-every={}", self.waits_every),
         ];

@@ -12,6 +12,7 @@ use oncelog::{Answer, AppendError, Appender, FillError, Log, Partition, Session,
 
 use super::calls::filter;
 use super::course::Dice;
+use super::pairs::{self, Stand};
 use super::plan::{Plan, Way, name, open, payload};
 use crate::failure::Failure;
 
@@ -33,7 +34,18 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
         report(OBSERVED, listener as u64).map_err(Failure::Failed)?;
     }
     let (log, partition) = open(&plan.dir, &plan.options()).map_err(Failure::Failed)?;
+    // Without transactors there is nothing but the one partition.
+    let stand = if plan.transactors > 0 { Some(Stand::new(&log).map_err(Failure::Failed)?) } else { None };
     thread::scope(|scope| {
+        for (stand, transactor) in
+            stand.iter().flat_map(|stand| (0..plan.transactors).map(move |number| (stand, number)))
+        {
+            scope.spawn(move || {
+                let Err(reason) = pairs::transact_all(stand, plan, transactor);
+                eprintln!("transactor {transactor}: {reason}");
+                process::exit(1);
+            });
+        }
         for writer in 0..plan.threads {
             let (log, partition) = (&log, &partition);
             scope.spawn(move || {
