@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     producer.flush()?;
 
     let open = || {
-        let options = ConsumerOptions { records: 10, ..ConsumerOptions::default() };
+        let options = ConsumerOptions::new().records(10);
         Consumer::open(LocalLink::new(broker.clone()), "orders", "parcels", Delivery::AtLeastOnce, &options)
     };
     let (mut parcels, mut sent) = (0, BTreeSet::new());

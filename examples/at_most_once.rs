@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let open = || {
-        let options = ConsumerOptions { records: 10, ..ConsumerOptions::default() };
+        let options = ConsumerOptions::new().records(10);
         Consumer::open(LocalLink::new(broker.clone()), "readings", "chart", Delivery::AtMostOnce, &options)
     };
     // The first consumer stops when it has been given ten messages, and before it has looked at one.

@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut account = Account::default();
     for stops in [true, false] {
-        let options = ConsumerOptions { records: 10, ..ConsumerOptions::default() };
+        let options = ConsumerOptions::new().records(10);
         let link = Unsteady(LocalLink::new(broker.clone()));
         let mut consumer = Consumer::open(link, "payments", "ledger", Delivery::ExactlyOnce, &options)?;
         consumer.seek(account.position);

@@ -38,6 +38,16 @@ impl From<Unfit> for AppendError {
 impl Partition {
     /// A handle that appends to this partition.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// let mut appender = orders.appender()?;
+    /// assert_eq!(appender.append(b"order 41")?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`AppendError::TooManyAppenders`] when 32,000 handles are alive.
     pub fn appender(&self) -> Result<Appender, AppendError> {
@@ -76,6 +86,17 @@ impl Appender {
 
     /// Appends one record and returns its offset.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// assert_eq!(appender.append(b"order 41")?, 0);
+    /// assert_eq!(appender.append(b"order 42")?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`AppendError::TooLarge`], and [`AppendError::NoSpace`] when a new segment is needed and there is no room for it;
     /// nothing is written then.
@@ -85,6 +106,17 @@ impl Appender {
     }
 
     /// Appends records as one batch: they get offsets without a gap, and are visible together or not at all.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// let offsets = appender.append_batch(&[b"order 41", b"order 42"])?;
+    /// assert_eq!((offsets.first, offsets.last), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Appender::append`], and [`AppendError::EmptyBatch`].
@@ -104,6 +136,21 @@ impl Appender {
     /// and the bytes, which are zero. If it returns an error or panics, the offset stays empty: readers skip it.
     ///
     /// The record's place is taken while `fill` runs, and what others append behind it is not visible before it returns.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// let offset = appender.append_with(16, |offset, bytes| {
+    ///     bytes[..8].copy_from_slice(&offset.to_le_bytes());
+    ///     bytes[8..].copy_from_slice(b"order 41");
+    ///     Ok::<(), std::convert::Infallible>(())
+    /// })?;
+    /// assert_eq!(offset, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`FillError::Append`] as for [`Appender::append`], without `fill` being called; [`FillError::Fill`] with `fill`'s
@@ -125,6 +172,20 @@ impl Appender {
     /// Appends one record of a producer, once: if its sequence was appended before, nothing is written and the answer
     /// says where it is. From any thread; a retry that overtakes its original waits for it.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// # use oncelog::{Answer, Stamp};
+    /// # let registration = log.register("client-7")?;
+    /// let stamp = Stamp { producer: registration.id, epoch: registration.epoch, sequence: 0 };
+    /// assert_eq!(appender.append_by_id(stamp, b"order 41")?, Answer::Appended { first: 0, last: 0 });
+    /// assert_eq!(appender.append_by_id(stamp, b"order 41")?, Answer::Duplicate { first: 0, last: 0 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Appender::append`], and [`AppendError::WrongMode`] if the producer's name was registered for a session since.
     #[inline]
@@ -134,6 +195,20 @@ impl Appender {
 
     /// Appends a batch of a producer, once, as [`Appender::append_by_id`] does a record. Its records have the sequences
     /// from `stamp.sequence` on.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// # use oncelog::{Answer, Stamp};
+    /// # let registration = log.register("client-7")?;
+    /// let stamp = Stamp { producer: registration.id, epoch: registration.epoch, sequence: 0 };
+    /// let answer = appender.append_batch_by_id(stamp, &[b"order 41", b"order 42"])?;
+    /// assert_eq!(answer, Answer::Appended { first: 0, last: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Appender::append_batch`] and [`Appender::append_by_id`].

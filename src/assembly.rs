@@ -16,7 +16,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
     },
 };
 
@@ -41,6 +41,9 @@ fn internal_options(bytes: u64, window: Window, of: &Options) -> Options {
         flush_interval: None,
         flush_bytes: None,
         io_uring: of.io_uring,
+        mapped_segments_max: of.mapped_segments_max,
+        awake_partitions_max: of.awake_partitions_max,
+        idle_after: None,
     }
 }
 
@@ -83,6 +86,11 @@ pub(crate) fn assemble(
         followed: Mutex::default(),
         preparation: Mutex::default(),
         prepared: Condvar::new(),
+        turn: Mutex::default(),
+        activity: Mutex::default(),
+        is_rested: AtomicBool::new(false),
+        is_awake: AtomicBool::new(false),
+        slots_used: AtomicU32::new(0),
         wants_segment: AtomicBool::new(false),
         appenders: AtomicU64::new(0),
         counters: Counters::default(),
@@ -102,7 +110,7 @@ impl Core {
         let partitions_directory = self.directory.join(PARTITIONS);
         let directory = partitions_directory.join(name);
         // What can fail comes before the number is used on disk: a number belongs to one name.
-        let nothing = Recovered::nothing(Content::of(name));
+        let nothing = Recovered::nothing(Content::of(name), &self.residents);
         let (state, _) = assemble(name, number, &directory, self.identity, &self.options, nothing)?;
         create_partition(&partitions_directory, name, number, self.identity)?;
         let state = Arc::new(state);

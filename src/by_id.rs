@@ -27,6 +27,23 @@ impl Log {
     /// Begins a transaction of a producer that appends by id. It is aborted, and the producer fenced, when it is open for
     /// longer than `timeout`. Nothing is written. Again with the same number, it changes nothing.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let registration = log.register("client")?;
+    /// # let time = std::time::Duration::from_secs(60);
+    /// # use oncelog::{Stamp, TransactionId};
+    /// let (producer, epoch) = (registration.id, registration.epoch);
+    /// let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// log.begin_transaction(id, time)?;
+    /// let stamp = Stamp { producer, epoch, sequence: 0 };
+    /// let _answer = orders.appender()?.append_in_transaction(id.number, stamp, b"order 41")?;
+    /// log.commit_transaction(id)?.wait_durable(time)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::AlreadyOpen`] while another one is, [`TransactionError::NumberUsed`],
     /// [`TransactionError::Fenced`], [`TransactionError::Timeout`] for less than a millisecond, and others that say who the

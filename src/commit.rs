@@ -42,6 +42,11 @@ impl Core {
             if has_role {
                 self.committer.turns.hand_over(false);
             }
+            // What was padding when the position was looked up is cut off where the partition has gone to rest since.
+            let end = partition.chain.visible_end().map_or(u64::MAX, |end| end.position);
+            if end <= partition.durable.position() {
+                break;
+            }
             if !moved {
                 thread::sleep(OPEN_FRAME_PAUSE);
             }
@@ -77,6 +82,7 @@ impl Core {
 
     /// Ends acknowledgement and appending: a write or a flush has failed.
     pub(crate) fn poison(&self, doing: &'static str, error: io::Error) {
+        event!(ERROR, doing, error = %error, "a write or a flush has failed: nothing more is appended or acknowledged");
         self.committer.turns.fail((doing, error));
         self.end_appending();
     }
@@ -93,7 +99,7 @@ impl Core {
         let everyone = self.options.flushes_by_itself();
         if everyone {
             return self
-                .all_partitions()
+                .awake_partitions()
                 .into_iter()
                 .filter(|partition| partition.content() != Content::Registrations)
                 .collect();

@@ -135,8 +135,7 @@ impl Committer {
         if direct.len() < 2 || direct.len() < extents.len() {
             // Mapped, or one write: it says itself that it is to be durable.
             for extent in extents {
-                let Some(backing) = extent.segment.backing() else { continue };
-                backing.flush(extent.from, extent.to).map_err(|error| ("write a segment durably", error))?;
+                extent.segment.flush(extent.from, extent.to).map_err(|error| ("write a segment durably", error))?;
             }
             return Ok(extents.len() as u64);
         }

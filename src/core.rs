@@ -19,7 +19,7 @@ use crate::{
     options::{Options, Window},
     partition::{PartitionState, append::Supply},
     registry::Registry,
-    segment::tail::Tail,
+    segment::{residents::Residents, tail::Tail},
     signal::Signal,
     sync::Backoff,
     wake::Waiters,
@@ -37,8 +37,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often upkeep looks at every partition, asked or not: for what only time brings about.
+/// How often upkeep looks at every partition that is awake, asked or not: for what only time brings about.
 const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
+/// How often who waits for a segment asks for it again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// Partitions at rest that upkeep looks at each time, in turn: retention by age drops what they hold, and nothing else
+/// happens there.
+const RESTING_LOOKED_AT: usize = 256;
 /// A round that writes this much is worth its flush: the next one need not wait for more.
 const STREAM_BYTES: u64 = 8 << 20;
 
@@ -47,6 +52,9 @@ const STREAM_BYTES: u64 = 8 << 20;
 pub(crate) struct Partitions {
     /// By number.
     pub(crate) all: Vec<Arc<PartitionState>>,
+    /// Those that somebody has appended to, until they are at rest: the log's threads look at these alone, and at the others
+    /// now and then.
+    pub(crate) awake: Vec<Arc<PartitionState>>,
     pub(crate) names: HashMap<Box<str>, u32>,
 }
 
@@ -58,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) partitions: RwLock<Partitions>,
+    /// Sealed segments that are mapped.
+    pub(crate) residents: Arc<Residents>,
     pub(crate) registry: Mutex<Registry>,
     /// Taken behind the registry's lock where both are.
     pub(crate) ledger: Mutex<Ledger>,
@@ -84,12 +94,62 @@ impl Core {
         self.partitions.read().unwrap_or_else(PoisonError::into_inner).all.get(number as usize).cloned()
     }
 
+    /// Partitions that are appended to, or were not long ago. Only these have anything that is not sealed and durable.
+    pub(crate) fn awake_partitions(&self) -> Vec<Arc<PartitionState>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).awake.clone()
+    }
+
+    /// Asks for a segment of a partition, which thereby is awake.
+    fn ask_for_segment(&self, partition: &PartitionState) {
+        partition.wants_segment.store(true, Ordering::Release);
+        {
+            // Under the lock under which a partition that wants nothing is put to rest.
+            let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+            let own = partitions.all.get(partition.number as usize).cloned();
+            if let Some(own) = own.filter(|_| !partition.is_awake.swap(true, Ordering::AcqRel)) {
+                partitions.awake.push(own);
+            }
+        }
+        self.preparer.raise();
+    }
+
+    /// Puts the partitions to rest that have been idle for longest, where more are than may stay awake.
+    fn let_rest(&self, mut idle: Vec<(u64, Arc<PartitionState>)>) {
+        let most = self.options.awake_partitions_max as usize;
+        let awake = self.partitions.read().unwrap_or_else(PoisonError::into_inner).awake.len();
+        idle.sort_by_key(|(since_ms, _)| *since_ms);
+        for (_, partition) in idle.into_iter().take(awake.saturating_sub(most)) {
+            // What fails is tried again at the next look.
+            if self.is_stopped() || !partition.go_to_rest().unwrap_or(false) {
+                continue;
+            }
+            let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+            if !partition.wants_segment.load(Ordering::Acquire) && partition.chain.is_at_rest() {
+                partition.is_awake.store(false, Ordering::Release);
+                partitions.awake.retain(|other| !Arc::ptr_eq(other, &partition));
+                event!(DEBUG, partition = %partition.name, "a partition went to rest");
+            }
+        }
+    }
+
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that are awake, and the next few of the others.
+    fn partitions_to_look_at(&self, looked_at: &mut usize) -> Vec<Arc<PartitionState>> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        let mut those = partitions.awake.clone();
+        let all = partitions.all.len();
+        for at in (0..all.min(RESTING_LOOKED_AT)).map(|step| (*looked_at + step) % all) {
+            those.extend(partitions.all.get(at).filter(|one| !one.is_awake.load(Ordering::Acquire)).cloned());
+        }
+        *looked_at = (*looked_at + RESTING_LOOKED_AT) % all.max(1);
+        those
     }
 
     /// After a failed write or flush nothing is appended any more.
@@ -149,6 +209,7 @@ impl Supply for Source<'_> {
     #[cold]
     fn opened(&self) {
         PartitionState::count(&self.partition.counters.rotations);
+        event!(DEBUG, partition = %self.partition.name, "a segment was begun");
         self.partition.wants_segment.store(true, Ordering::Release);
         self.core.asked.store(true, Ordering::Release);
     }
@@ -162,10 +223,10 @@ impl Source<'_> {
         let mut preparation = partition.preparation.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tries = preparation.tries;
         preparation.failure = None;
-        partition.wants_segment.store(true, Ordering::Release);
-        self.core.preparer.raise();
+        self.core.ask_for_segment(partition);
         while !enough() {
-            preparation = partition.prepared.wait(preparation).unwrap_or_else(PoisonError::into_inner);
+            let woken = partition.prepared.wait_timeout(preparation, ASK_AGAIN);
+            preparation = woken.unwrap_or_else(PoisonError::into_inner).0;
             if preparation.tries > tries
                 && let Some(failure) = &preparation.failure
             {
@@ -179,10 +240,17 @@ impl Source<'_> {
                 });
             }
             tries = preparation.tries;
+            if !enough() {
+                // What was prepared may have been taken back, from a partition that seemed to be idle.
+                self.core.ask_for_segment(partition);
+            }
         }
         Ok(())
     }
 }
+
+/// Threads of a log, however many partitions it has.
+pub(crate) const THREADS: usize = 4;
 
 /// What a thread of a log runs.
 type Run = fn(&Core);
@@ -198,7 +266,7 @@ pub(crate) struct Handle {
 impl Handle {
     pub(crate) fn start(core: Core, lock: File) -> io::Result<Self> {
         let mut handle = Self { core: Arc::new(core), threads: Vec::new(), _lock: lock };
-        let threads: [(&str, Run); 4] = [
+        let threads: [(&str, Run); THREADS] = [
             ("oncelog-clock", run_clock),
             ("oncelog-prepare", run_preparer),
             ("oncelog-upkeep", run_upkeep),
@@ -241,6 +309,7 @@ impl Handle {
         for partition in self.core.all_partitions() {
             result = result.and(partition.close());
         }
+        event!(INFO, directory = %self.core.directory.display(), is_sealed = result.is_ok(), "the log was closed");
         self.core.waiters.close();
         result
     }
@@ -269,7 +338,7 @@ fn run_preparer(core: &Core) {
     while !core.is_stopped() {
         // One segment a partition in turn, so that a partition that asks for many does not hold up the others.
         let (mut more, mut waits) = (false, false);
-        for partition in core.all_partitions() {
+        for partition in core.awake_partitions() {
             if partition.wants_segment.swap(false, Ordering::AcqRel) {
                 if core.is_worth_waiting(&partition) {
                     partition.wants_segment.store(true, Ordering::Release);
@@ -294,7 +363,7 @@ fn run_committer(core: &Core) {
         Window::Mapped => core.options.flush_bytes,
         Window::Direct => Some(core.options.flush_bytes.unwrap_or(STREAM_BYTES)),
     };
-    let is_much = || bytes.is_some_and(|most| core.all_partitions().iter().any(|one| one.dirty_bytes() >= most));
+    let is_much = || bytes.is_some_and(|most| core.awake_partitions().iter().any(|one| one.dirty_bytes() >= most));
     let pause = match (interval, core.options.flush_bytes) {
         (_, Some(_)) => TICK,
         (Some(interval), None) => interval,
@@ -318,19 +387,30 @@ fn run_committer(core: &Core) {
 }
 
 fn run_upkeep(core: &Core) {
+    let mut looked_at = 0;
     while !core.is_stopped() {
         if !core.committer.is_poisoned() {
             core.look_after_transactions();
         }
-        for partition in core.all_partitions() {
+        let mut idle = Vec::new();
+        for partition in core.partitions_to_look_at(&mut looked_at) {
             if core.is_stopped() {
                 return;
             }
             // After a failed flush nothing is sealed, stood for by a snapshot or dropped: it may not be on the device.
-            if !core.committer.is_poisoned() {
-                partition.upkeep(core.clock.now_ms());
+            if core.committer.is_poisoned() {
+                continue;
+            }
+            partition.upkeep(core.clock.now_ms());
+            if partition.is_awake.load(Ordering::Acquire)
+                && let Some(since_ms) = partition.look_for_idleness(core.clock.now_ms())
+            {
+                idle.push((since_ms, partition));
+            } else if partition.asks_for_segments() {
+                core.preparer.raise();
             }
         }
+        core.let_rest(idle);
         core.upkeep.wait(core.next_expiry().map_or(UPKEEP_PERIOD, |expiry| expiry.clamp(TICK, UPKEEP_PERIOD)));
     }
 }

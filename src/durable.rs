@@ -16,6 +16,18 @@ impl Partition {
     /// Waits until the record at `offset` is durable; false if the time is over first. An offset that was not appended
     /// yet is waited for too. While threads wait, one of them writes and flushes for all.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// let offset = appender.append(b"order 41")?;
+    /// assert!(orders.wait_durable(offset, std::time::Duration::from_secs(10))?);
+    /// assert!(orders.durable_offset() > offset);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`DurableError::Poisoned`] if a write or a flush has failed since the log was opened: nothing that was not durable
     /// then will ever be acknowledged.
@@ -28,6 +40,19 @@ impl Partition {
 
     /// Whether the record at `offset` is durable; if not, the context's waker is woken when it is, or when it is known that
     /// it will not be. For asynchronous callers, in any runtime.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// let offset = appender.append(b"order 41")?;
+    /// // In any runtime: std::future::poll_fn(|context| orders.poll_durable(offset, context)).await?
+    /// let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    /// while orders.poll_durable(offset, &mut context)?.is_pending() {}
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Partition::wait_durable`].
@@ -47,6 +72,18 @@ impl Partition {
     }
 
     /// Makes everything durable that is visible now, and waits for it. Returns the offset behind it.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// appender.append(b"order 41")?;
+    /// orders.flush()?;
+    /// assert_eq!(orders.durable_offset(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Partition::wait_durable`].

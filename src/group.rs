@@ -25,6 +25,20 @@ pub struct Group {
 impl Log {
     /// Takes a group over, or makes it: a new generation, durable on return.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// let billing = log.group("billing")?;
+    /// let mut transaction = session.begin()?;
+    /// transaction.commit_offset(&billing, &orders, 41)?;
+    /// transaction.commit()?.wait_durable(std::time::Duration::from_secs(10))?;
+    /// assert_eq!(billing.committed(&orders), Some(41));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::GroupName`] for a name that no group can have, and others where writing fails.
     pub fn group(&self, name: &str) -> Result<Group, TransactionError> {

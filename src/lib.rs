@@ -5,6 +5,10 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("oncelog is for 64-bit little-endian Linux");
 
+#[macro_use]
+#[cfg(not(loom))]
+mod trace;
+
 #[cfg(not(loom))]
 mod answer;
 #[cfg(not(loom))]
@@ -107,12 +111,13 @@ pub use crate::{
     isolation::Isolation,
     log::{Log, Partition},
     options::{Options, Window},
-    read_only::{ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
+    raw::limit::LimitReached,
+    read_only::{Level, ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
     reader::{Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     salvage::{Loss, Salvage, SalvagedPartition},
     session::{LastAppend, Session, Transaction},
     slice::Slice,
-    stats::{FlushStats, LogStats, PartitionStats, TransactionInfo},
+    stats::{FlushStats, LogStats, PartitionStats, ResourceStats, TransactionInfo},
     stored::outlook::Dropped,
 };

@@ -14,6 +14,7 @@ use crate::{
     partition::{PartitionState, recovery::recover},
     producers::restore,
     registry::{Numbering, ProducerInfo, Registration, Registry},
+    segment::residents::Residents,
     signal::Signal,
     wake::Waiters,
 };
@@ -41,6 +42,14 @@ pub struct Partition {
 impl Options {
     /// Opens the log in `directory`, which is created if it is not there. See [`Log::open`].
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// // SAFETY: no other program writes to this directory while the log is open.
+    /// let log = unsafe { oncelog::Options::new().segments_ahead(4).open(directory.path()) }?;
+    /// # drop(log);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Safety
     /// As for [`Log::open`].
     ///
@@ -56,6 +65,14 @@ impl Options {
 impl Log {
     /// Opens the log in `directory`, which is created if it is not there. After a crash this recovers: everything that
     /// was visible when the process was killed is there, what was not finished leaves no trace.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// // SAFETY: no other program writes to this directory while the log is open.
+    /// let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// assert!(log.partition_names().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Safety
     /// The log's files are mapped into memory. While it is open, and while any reader or slice of it lives, no other
@@ -82,10 +99,11 @@ impl Log {
             create_partition(&partitions, PRODUCERS, 0, identity)?;
             found.push((0, PRODUCERS.to_owned()));
         }
+        let residents = Arc::new(Residents::new(options.mapped_segments_max as usize));
         let mut recovered = Vec::with_capacity(found.len());
         for (number, name) in &found {
             let directory = partitions.join(name);
-            let parts = recover(&directory, &identity, *number, Content::of(name))?;
+            let parts = recover(&directory, &identity, *number, Content::of(name), &residents)?;
             let replayed_from = parts.replayed_from;
             let (state, replay) = assemble(name, *number, &directory, identity, options, parts)?;
             recovered.push(Recovering { state: Arc::new(state), replay, replayed_from });
@@ -116,6 +134,7 @@ impl Log {
             clock: Clock::new(),
             waiters: Arc::new(Waiters::default()),
             partitions: RwLock::new(all),
+            residents,
             registry: Mutex::new(registry),
             ledger: Mutex::new(outcome.ledger(&recovered)),
             asked: AtomicBool::new(false),
@@ -130,11 +149,21 @@ impl Log {
         let handle = Handle::start(core, lock).map_err(io_at("start the threads of", directory))?;
         // Before anything is read or appended.
         handle.core.carry_out(&outcome)?;
+        event!(INFO, directory = %directory.display(), partitions = found.len(), "the log was opened");
         Ok(Self { handle: Arc::new(handle) })
     }
 
     /// The partition of that name, which is created if it is not there. It is durable on return; it takes no space before
     /// something is appended to it.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// let orders = log.partition("orders")?;
+    /// assert_eq!((orders.name(), orders.end_offset()), ("orders", 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`PartitionError::Name`] for a name that no partition can have, [`PartitionError::Create`] if it cannot be made.
@@ -145,6 +174,15 @@ impl Log {
     }
 
     /// Names of all partitions, in the order of their creation, without those that the log keeps for itself.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// assert_eq!(log.partition_names(), ["orders"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn partition_names(&self) -> Vec<String> {
         let all = self.handle.core.all_partitions();
@@ -157,6 +195,19 @@ impl Log {
     /// It waits for appends of this producer that are under way, so it must not be called from a closure that fills a
     /// record in place.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// # use oncelog::{Answer, Stamp};
+    /// let registration = log.register("client-7")?;
+    /// let stamp = Stamp { producer: registration.id, epoch: registration.epoch, sequence: 0 };
+    /// assert_eq!(appender.append_by_id(stamp, b"order 41")?, Answer::Appended { first: 0, last: 0 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`RegisterError::Full`] when the table holds as many live producers as the options allow, [`RegisterError::Name`]
     /// for a name that no producer can have, and others where writing fails.
@@ -165,6 +216,17 @@ impl Log {
     }
 
     /// As [`Log::register`], with the producer's numbering going on or starting again.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # use oncelog::Numbering;
+    /// let first = log.register("client-7")?;
+    /// let again = log.register_with("client-7", Numbering::Restart)?;
+    /// assert_eq!((again.id, again.epoch), (first.id, first.epoch + 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Log::register`].
@@ -175,6 +237,15 @@ impl Log {
 
     /// Registers many producers with one flush, as [`Log::register`] does one. All of them are registered, or none.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// let all = log.register_all(&["client-7", "client-8"])?;
+    /// assert_eq!(all.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Log::register`].
     pub fn register_all<N: AsRef<str>>(&self, names: &[N]) -> Result<Vec<Registration>, RegisterError> {
@@ -182,6 +253,15 @@ impl Log {
     }
 
     /// Live producers, those that have been idle for longest first.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// let registration = log.register("client-7")?;
+    /// assert_eq!(log.producers()[0].id, registration.id);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn producers(&self) -> Vec<ProducerInfo> {
         self.handle.core.producers()
@@ -189,6 +269,16 @@ impl Log {
 
     /// Closes a producer: its id and its handles append no more, and its place in the table is free. This forgets its
     /// sequences, so a retry of its will not be recognised, but refused. Durable on return.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// let registration = log.register("client-7")?;
+    /// log.close_producer(registration.id)?;
+    /// assert!(log.producers().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RegisterError::Unknown`] if no live producer has the id, and others where writing fails.
@@ -199,6 +289,15 @@ impl Log {
     /// Closes every producer whose latest append is older than `age`, as [`Log::close_producer`] does one, with one
     /// flush. One that has never appended is as old as its registration.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// let closed = log.close_producers_idle_for(std::time::Duration::from_secs(7 * 24 * 3600))?;
+    /// assert!(closed.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Where writing fails.
     pub fn close_producers_idle_for(&self, age: Duration) -> Result<Vec<ProducerId>, RegisterError> {
@@ -207,7 +306,30 @@ impl Log {
         core.close_producers_before(core.clock.now_ms().saturating_sub(age_ms))
     }
 
-    /// Closes the log: seals what is open, so that the next opening reads no frame.
+    /// Closes the log: seals what is open, so that the next opening reads no frame. A log that is dropped is closed the same
+    /// way, and nobody hears of what fails.
+    ///
+    /// | under way | what becomes of it |
+    /// |---|---|
+    /// | other handles: logs, partitions, appenders, sessions, groups, commits | the log stays open, and is closed when the last of them is dropped |
+    /// | open transactions, by id | aborted, durably; one of a session borrows it, and its drop aborts it |
+    /// | committed transactions that nobody waited for | made durable, and marked |
+    /// | records that are not durable, in both windows | durable when this returns without an error |
+    /// | readers that wait | woken: [`Reader::wait`](crate::Reader::wait) says that nothing came, [`Reader::poll_ready`](crate::Reader::poll_ready) that the log is closed |
+    /// | readers and slices | stay: they are no handles, and read what there was |
+    ///
+    /// It takes as long as one flush of what is not durable, and a snapshot of each partition that was appended to.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// orders.appender()?.append(b"order 41")?;
+    /// drop(orders);
+    /// log.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`CloseError::InUse`] if other handles are alive: the log is closed with the last of them.
@@ -234,12 +356,33 @@ impl Partition {
     }
 
     /// Offset behind the last visible record: the one that the next record of a quiet partition gets.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// appender.append_batch(&[b"order 41", b"order 42"])?;
+    /// assert_eq!((orders.start_offset(), orders.end_offset()), (0, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn end_offset(&self) -> u64 {
         self.state.chain.visible_end().map_or(0, |end| end.offset)
     }
 
     /// Returns once `segments` segments stand ready beyond the one in use, so that so many rotations wait for nothing.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// orders.prepare(2)?;
+    /// assert!(orders.stats().segments_ready >= 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`AppendError::NoSpace`] if there is no room for them.

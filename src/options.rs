@@ -11,6 +11,10 @@ use std::time::Duration;
 
 /// Most producers that a table may be reserved for.
 pub(crate) const PRODUCERS_MAX: u32 = 1 << 28;
+/// Most mappings that an option may ask for: half of what the system lets a process have by default.
+const MAPPINGS_MAX: u32 = 32_768;
+/// Below, a pause between two appends would be taken for the end of them.
+const IDLE_AFTER_MIN: Duration = Duration::from_millis(10);
 /// Most segments that may be prepared ahead.
 const SEGMENTS_AHEAD_MAX: u32 = 1024;
 
@@ -47,6 +51,9 @@ pub struct Options {
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) flush_bytes: Option<u64>,
     pub(crate) io_uring: bool,
+    pub(crate) mapped_segments_max: u32,
+    pub(crate) awake_partitions_max: u32,
+    pub(crate) idle_after: Option<Duration>,
 }
 
 impl Default for Options {
@@ -64,6 +71,9 @@ impl Default for Options {
             flush_interval: None,
             flush_bytes: None,
             io_uring: true,
+            mapped_segments_max: 1024,
+            awake_partitions_max: 256,
+            idle_after: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -172,6 +182,38 @@ impl Options {
         self
     }
 
+    /// Most sealed segments, in all of the log's partitions, that stay mapped for readers and retries: 1 to 32,768; 1,024 by
+    /// default. Beyond, the least recently used are unmapped, and mapped again when they are read, which takes 10 to 20 us
+    /// and the faults of their pages. One that a reader stands in, or a slice is of, stays mapped all the same. More keep
+    /// scattered reads of old records fast; each takes one of the mappings that the system lets a process have
+    /// (`vm.max_map_count`, usually 65,530) and the page tables of what was read. A segment that was unmapped is not
+    /// recycled in the mapped window, so this should not be below what retention keeps of a busy log.
+    #[must_use]
+    pub fn mapped_segments_max(mut self, count: u32) -> Self {
+        self.mapped_segments_max = count;
+        self
+    }
+
+    /// For how long nobody must have appended to a partition for it to be idle: at least 10 ms; 30 s by default; none for
+    /// ever. An idle partition gives back the segments that stand ready and those that wait to be used again; when it is
+    /// appended to again they are made anew, and who fills its segment before that waits for one.
+    #[must_use]
+    pub fn idle_after(mut self, time: Option<Duration>) -> Self {
+        self.idle_after = time;
+        self
+    }
+
+    /// Most partitions that stay awake though they are idle: 1 to 32,768; 256 by default. Beyond, those that have been idle
+    /// for longest go to rest: their segment in use is ended, and they hold no memory, mapping or open file any more. The
+    /// next append to one of them waits for a new segment, a millisecond or a few. More serve many partitions that are
+    /// appended to once in a while; each takes a mapping and the bytes of its segment in use, as memory of its own and with
+    /// an open file in the direct window.
+    #[must_use]
+    pub fn awake_partitions_max(mut self, count: u32) -> Self {
+        self.awake_partitions_max = count;
+        self
+    }
+
     /// Longest time that a visible record stays undurable, if there is such a time.
     pub(crate) fn interval(&self) -> Option<Duration> {
         match self.window {
@@ -208,11 +250,20 @@ impl Options {
         let counts = [
             ("segments_ahead", self.segments_ahead, SEGMENTS_AHEAD_MAX),
             ("producers_max", self.producers_max, PRODUCERS_MAX),
+            ("mapped_segments_max", self.mapped_segments_max, MAPPINGS_MAX),
+            ("awake_partitions_max", self.awake_partitions_max, MAPPINGS_MAX),
         ];
         for (option, value, most) in counts {
             if !(1..=most).contains(&value) {
                 return Err(OpenError::Option { option, value: value.into(), allowed: format!("from 1 to {most}") });
             }
+        }
+        if let Some(time) = self.idle_after.filter(|time| *time < IDLE_AFTER_MIN) {
+            return Err(OpenError::Option {
+                option: "idle_after",
+                value: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+                allowed: "at least 10,000,000 ns".to_owned(),
+            });
         }
         if let Some(interval) = self.flush_interval.filter(|interval| *interval < Duration::from_millis(1)) {
             return Err(OpenError::Option {

@@ -18,7 +18,7 @@ use crate::{
         slot::{Slot, State},
     },
     registry::{Numbering, ProducerInfo, Registration, Registry, Taken},
-    sync::{Arc, Backoff},
+    sync::{Arc, Backoff, Ordering},
 };
 
 /// A producer's place in a partition, as found under the registry's lock.
@@ -41,6 +41,10 @@ pub(crate) fn slot_of(partition: &PartitionState, id: ProducerId) -> Option<&Slo
 
 /// A producer's slot in a partition, if it has ever appended there.
 fn own_slot(partition: &PartitionState, id: ProducerId) -> Option<&Slot> {
+    if id.slot() >= partition.slots_used.load(Ordering::Acquire) {
+        // A look into the table would take memory for it.
+        return None;
+    }
     slot_of(partition, id).filter(|slot| slot.state() != State::UNUSED && slot.producer() == id)
 }
 
@@ -190,6 +194,7 @@ impl Core {
         let source = Source { core: self, partition };
         let restart = numbering == Numbering::Restart;
         let fence = Fence { producer: entry.id, epoch: entry.epoch, restart };
+        event!(INFO, partition = %partition.name, producer = %entry.name, epoch = entry.epoch, "a producer is fenced");
         let to = State::new(entry.epoch, entry.mode);
         let mut cursor = Cursor::new(partition.chain.newest_tail());
         let wait = |position| wait_visible(partition, position);
@@ -271,6 +276,7 @@ impl Core {
         let Some(slot) = slot_of(partition, id) else { return Ok(Place::Unknown) };
         let state = State::new(epoch, mode);
         if own_slot(partition, id).is_none() {
+            partition.slots_used.fetch_max(id.slot().saturating_add(1), Ordering::AcqRel);
             slot.assign(id, state, Progress::default());
         } else if slot.state() != state {
             // The fence of this registration failed here, or never came so far: now is the time.
@@ -322,6 +328,7 @@ pub(crate) fn restore(partition: &PartitionState, replay: &Replay, registry: &Re
     for entry in replay.producers() {
         let Some(owner) = registry.find(entry.id) else { continue };
         if let Some(slot) = slot_of(partition, entry.id) {
+            partition.slots_used.fetch_max(entry.id.slot().saturating_add(1), Ordering::AcqRel);
             slot.assign(entry.id, State::new(owner.epoch, owner.mode), entry.progress);
         }
     }

@@ -29,6 +29,18 @@ pub struct PartitionStats {
     pub segments_ready: u64,
     /// Bytes of all segment files, those that stand ready included.
     pub bytes: u64,
+    /// Segments that are mapped, or have memory of their own: in use, standing ready, or sealed and read not long ago.
+    pub segments_mapped: u64,
+    /// Of these, those that are sealed: what `Options::mapped_segments_max` bounds.
+    pub sealed_mapped: u64,
+    /// Bytes of address space of all that are mapped. In the direct window, those in use and standing ready take as much
+    /// memory; what else is mapped is in the system's cache, and is taken back when memory is short.
+    pub mapped_bytes: u64,
+    /// Files that are open: in the direct window one for each segment in use or standing ready, else none.
+    pub open_files: u64,
+    /// Whether the log's threads look after it; else it is at rest, and holds no mapping but those of sealed segments that
+    /// are read.
+    pub is_awake: bool,
     /// Segments begun.
     pub rotations: u64,
     /// Times that an appender had to wait for a segment to be prepared.
@@ -75,6 +87,30 @@ pub struct FlushStats {
     pub poisoned: bool,
 }
 
+/// What a log holds of the process's memory and files, the log's own partitions included. Readers and slices that hold
+/// segments which the log has given up are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResourceStats {
+    /// Open files: the lock, the ring of io_uring, and in the direct window one for each segment in use or standing ready.
+    pub open_files: u64,
+    /// Mappings: a table of producers for each partition, which the system counts as one where they lie side by side, the
+    /// ring's, and the segments.
+    pub mappings: u64,
+    /// Of the mappings, those of sealed segments.
+    pub sealed_mapped: u64,
+    /// Most of these, unless readers and slices hold more: `Options::mapped_segments_max`.
+    pub sealed_mapped_max: u64,
+    /// Bytes of address space of all segments that are mapped.
+    pub mapped_bytes: u64,
+    /// Bytes of address space of the tables of producers, of which a page takes memory once a producer of it is used.
+    pub table_bytes: u64,
+    /// Partitions that are awake: appended to not long ago, or among the last that were.
+    pub awake_partitions: u64,
+    /// Threads of the log.
+    pub threads: u64,
+}
+
 /// An open transaction, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,6 +137,8 @@ pub struct TransactionInfo {
 pub struct LogStats {
     /// Its partitions, in the order of their creation.
     pub partitions: Vec<PartitionStats>,
+    /// What it holds of the process's memory and files.
+    pub resources: ResourceStats,
     /// Live producers.
     pub producers: u64,
     /// Most live producers.
@@ -115,8 +153,11 @@ pub struct LogStats {
     pub unmarked_transactions: u64,
 }
 
+/// Mappings of io_uring: its two queues, which share one, and the entries.
+const RING_MAPPINGS: u64 = 2;
+
 fn stats_of(partition: &PartitionState) -> PartitionStats {
-    let (segments, segments_ready, bytes) = partition.chain.totals();
+    let totals = partition.chain.totals();
     let counters = &partition.counters;
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (start_offset, end_offset) =
@@ -134,9 +175,14 @@ fn stats_of(partition: &PartitionState) -> PartitionStats {
         held_by: held_by.map(|open| (open.producer, open.transaction)),
         aborted_transactions: partition.stability.aborted() as u64,
         durable_offset: partition.durable.offset(),
-        segments,
-        segments_ready,
-        bytes,
+        segments: totals.segments,
+        segments_ready: totals.ready,
+        bytes: totals.bytes,
+        segments_mapped: totals.mapped,
+        sealed_mapped: totals.mapped_sealed,
+        mapped_bytes: totals.mapped_bytes,
+        open_files: totals.files,
+        is_awake: partition.is_awake.load(Ordering::Relaxed),
         rotations: read(&counters.rotations),
         rotations_waited: read(&counters.rotations_waited),
         segments_prepared: read(&counters.prepared),
@@ -151,6 +197,16 @@ fn stats_of(partition: &PartitionState) -> PartitionStats {
 
 impl Partition {
     /// This partition's numbers.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// assert_eq!(orders.stats().end_offset, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> PartitionStats {
         stats_of(&self.state)
@@ -185,6 +241,17 @@ impl Log {
     }
 
     /// The log's numbers.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let stats = log.stats();
+    /// assert_eq!((stats.partitions.len(), stats.resources.threads), (1, 4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> LogStats {
         let core = &self.handle.core;
@@ -194,14 +261,30 @@ impl Log {
             let ledger = core.ledger();
             (ledger.open.len() as u64, ledger.decided.len() as u64)
         };
+        let each: Vec<PartitionStats> = partitions.iter().map(|partition| stats_of(partition)).collect();
+        let sum = |of: fn(&PartitionStats) -> u64| each.iter().map(of).sum::<u64>();
+        let resources = ResourceStats {
+            open_files: 1 + u64::from(core.committer.has_ring) + sum(|one| one.open_files),
+            mappings: each.len() as u64
+                + if core.committer.has_ring { RING_MAPPINGS } else { 0 }
+                + sum(|one| one.segments_mapped),
+            sealed_mapped: sum(|one| one.sealed_mapped),
+            sealed_mapped_max: core.options.mapped_segments_max.into(),
+            mapped_bytes: sum(|one| one.mapped_bytes),
+            table_bytes: partitions.iter().map(|partition| partition.table.bytes()).sum(),
+            awake_partitions: each.iter().filter(|one| one.is_awake).count() as u64,
+            threads: crate::core::THREADS as u64,
+        };
         LogStats {
+            resources,
             open_transactions: open,
             transactions: self.open_transactions(),
             unmarked_transactions: unmarked,
-            partitions: partitions
-                .iter()
-                .filter(|partition| !partition.is_internal())
-                .map(|partition| stats_of(partition))
+            partitions: each
+                .into_iter()
+                .zip(&partitions)
+                .filter(|(_, partition)| !partition.is_internal())
+                .map(|(stats, _)| stats)
                 .collect(),
             producers,
             producers_max: core.options.producers_max.into(),

@@ -353,6 +353,7 @@ impl Core {
             }
         }
         for (id, number) in expired {
+            event!(WARN, producer = %id, transaction = number, "a transaction was open for too long, and is aborted");
             let _ = self.fence_out(id, number, Ended::TimedOut);
         }
         if unmarked > UNMARKED_MAX {

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(1);
 
 fn options() -> ProducerOptions {
     let patience = Patience { timeout: TIMEOUT, timeout_max: 4 * TIMEOUT, give_up_after: 100 * TIMEOUT };
-    ProducerOptions { patience, ..ProducerOptions::default() }
+    ProducerOptions::new().patience(patience)
 }
 
 fn stored(log: &Log) -> Vec<Vec<u8>> {
@@ -302,10 +302,10 @@ fn what_the_broker_cannot_do_is_an_error_that_names_it() {
     let error = producer.flush().expect_err("too large");
     assert!(error.to_string().contains("1048576 bytes are too many for one frame: at most"), "{error}");
 
-    let none = ProducerOptions { in_flight: 0, ..options() };
+    let none = options().in_flight(0);
     let error = Producer::open(local(), "orders", "web", Delivery::AtLeastOnce, &none).map(|_| ()).expect_err("none");
     assert_eq!(error.to_string(), "in_flight is 0, and must be from 1 to 4096");
-    let deaf = ProducerOptions { acknowledge: Acknowledge::Nothing, ..options() };
+    let deaf = options().acknowledge(Acknowledge::Nothing);
     let error = Producer::open(local(), "orders", "web", Delivery::ExactlyOnce, &deaf).map(|_| ()).expect_err("deaf");
     assert!(error.to_string().starts_with("acknowledge is Nothing"), "{error}");
 }
@@ -315,7 +315,7 @@ fn durable_acknowledgements_come_from_a_thread_of_the_brokers_own() {
     let directory = directory();
     let log = open(directory.path(), &small());
     let link = ThreadLink::new(Broker::new(&log));
-    let options = ProducerOptions { acknowledge: Acknowledge::Durable, ..ProducerOptions::default() };
+    let options = ProducerOptions::new().acknowledge(Acknowledge::Durable);
     let mut producer = Producer::open(link, "orders", "web", Delivery::ExactlyOnce, &options).expect("registered");
     for payload in numbers(20) {
         producer.send(&payload).expect("sent");
@@ -337,7 +337,7 @@ fn a_log_with_a_group_and_a_partition_without_a_record_closes() {
 }
 
 fn consumer(broker: &Broker, delivery: Delivery) -> Consumer<LocalLink> {
-    let options = ConsumerOptions { records: 4, ..ConsumerOptions::default() };
+    let options = ConsumerOptions::new().records(4);
     Consumer::open(LocalLink::new(broker.clone()), "orders", "billing", delivery, &options).expect("joined")
 }
 
@@ -383,7 +383,7 @@ fn fill(log: &Log, count: u64) {
 
 fn pipeline<L: Link>(link: L) -> Pipeline<L> {
     let patience = options().patience;
-    let options = PipelineOptions { patience, records: 4, ..PipelineOptions::default() };
+    let options = PipelineOptions::new().patience(patience).records(4);
     Pipeline::open(link, "invoicing", "invoicing", "orders", "invoices", &options).expect("open")
 }
 

@@ -6,7 +6,9 @@ use logs::{
     Seen, append_many, copy_of, directory, eventually, file, flip, fresh, fresh_with, killed, payload_of, segment_file,
     small, try_open,
 };
-use oncelog::{FetchError, Log, OpenError, Options, ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, Stamp, Window};
+use oncelog::{
+    FetchError, Level, Log, OpenError, Options, ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, Stamp, Window,
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -315,6 +317,33 @@ fn a_reader_follows_a_live_writer() {
     }
 }
 
+/// The same, no further than what is on the device: it makes sure of that itself, and changes nothing.
+#[test]
+fn a_reader_of_what_is_durable_follows_a_live_writer() {
+    for window in [Window::Mapped, Window::Direct] {
+        let (directory, log, partition) = fresh_with(&small().window(window));
+        let mut session = log.session("writer").expect("a session");
+        append_many(&mut session, &partition, 0..10);
+        partition.flush().expect("flushed");
+        let mut reader = look(directory.path()).partition("orders").expect("there").read_from(0).expect("a reader");
+        reader.set_level(Level::Durable);
+        assert_eq!(rest(&mut reader).expect("read").len(), 10);
+        let mut read = 10;
+        for round in 0..20 {
+            append_many(&mut session, &partition, 10 + round * 100..110 + round * 100);
+            if window == Window::Direct {
+                // Else it is in memory alone, and not in the file.
+                partition.flush().expect("flushed");
+            }
+            for record in rest(&mut reader).unwrap_or_else(|error| panic!("{window:?}: {error}")) {
+                assert_eq!((record.offset, &record.payload), (read, &payload_of(read)));
+                read += 1;
+            }
+            assert_eq!(read, 110 + round * 100, "{window:?}");
+        }
+    }
+}
+
 /// Retention overtakes a reader: it hears so, or reads on in a segment that it had; never other bytes.
 #[test]
 fn a_reader_that_retention_overtakes_is_told() {
@@ -343,6 +372,7 @@ fn a_reader_that_retention_overtakes_is_told() {
         };
         let FetchError::Trimmed { offset, start } = error else { panic!("{window:?}: {error}") };
         assert!(offset == next && start > next, "{window:?}: {offset}, {start}");
+        assert!(next > 500, "{window:?}: the segment that it stood in was there to its end: {next}");
     }
 }
 

@@ -313,7 +313,7 @@ fn a_reader_passes_dropped_segments_that_held_no_record() {
     let mut reader = partition.read_from(0).expect("a reader");
     reader.next().expect("read").expect("the first record");
     assert!(reader.next().expect("read").is_none());
-    eventually("two segments stand ready", || partition.stats().segments_ready == 2);
+    partition.prepare(2).expect("two segments stand ready");
     // Into the third segment; what is dropped is in two snapshots, so a second one has to follow.
     appender.append(&[1; 200_000]).expect("appended");
     eventually("the first two are in a snapshot", || partition.stats().snapshot_position >= 3 * logs::SMALL);

@@ -154,6 +154,19 @@ impl Audit {
     ///
     /// `progress` is called now and then.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// # drop(orders);
+    /// # log.close()?;
+    /// let audit = oncelog::Audit::run(directory.path(), None, |_progress| {})?;
+    /// assert_eq!(audit.verdict, oncelog::Verdict::Clean);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OpenError::Foreign`] if there is nothing of a log in the directory, or no partition of that name;
     /// [`OpenError::Io`] if the directories cannot be listed. Damage is no error but what is found.

@@ -50,6 +50,7 @@ impl Patience {
 
 /// How a producer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProducerOptions {
     /// How long it waits.
     pub patience: Patience,
@@ -66,6 +67,34 @@ impl Default for ProducerOptions {
 }
 
 impl ProducerOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long it waits. More patience rides out longer failures of the broker; less hears of them sooner.
+    #[must_use]
+    pub const fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Most messages from the oldest that is not acknowledged to the newest: 1 to 4,096; 5 by default. More hide the time
+    /// that a reply takes; all of them are sent again where the oldest is lost.
+    #[must_use]
+    pub const fn in_flight(mut self, messages: usize) -> Self {
+        self.in_flight = messages;
+        self
+    }
+
+    /// What an acknowledgement means: visible by default. Durable survives a power cut of the broker, and takes a flush.
+    #[must_use]
+    pub const fn acknowledge(mut self, level: Acknowledge) -> Self {
+        self.acknowledge = level;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<(), DeliveryError> {
         self.patience.check()?;
         if !(1..=IN_FLIGHT_MAX).contains(&self.in_flight) {
@@ -77,6 +106,7 @@ impl ProducerOptions {
 
 /// How a consumer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConsumerOptions {
     /// How long it waits.
     pub patience: Patience,
@@ -91,6 +121,27 @@ impl Default for ConsumerOptions {
 }
 
 impl ConsumerOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long it waits. More patience rides out longer failures of the broker; less hears of them sooner.
+    #[must_use]
+    pub const fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Most messages that a poll returns, and that one commit is for: 1 to 65,536; 100 by default. More share a commit; as
+    /// many are processed again, or lost, where one fails.
+    #[must_use]
+    pub const fn records(mut self, most: u32) -> Self {
+        self.records = most;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<(), DeliveryError> {
         self.patience.check()?;
         if !(1..=RECORDS_MAX).contains(&self.records) {
@@ -102,6 +153,7 @@ impl ConsumerOptions {
 
 /// How a pipeline reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PipelineOptions {
     /// How long it waits for each reply; and how long it tries a transaction again that is aborted.
     pub patience: Patience,
@@ -124,6 +176,50 @@ impl Default for PipelineOptions {
 }
 
 impl PipelineOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long it waits. More patience rides out longer failures of the broker; less hears of them sooner.
+    #[must_use]
+    pub const fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Most messages that a poll returns, and that one commit is for: 1 to 65,536; 100 by default. More share a commit; as
+    /// many are processed again, or lost, where one fails.
+    #[must_use]
+    pub const fn records(mut self, most: u32) -> Self {
+        self.records = most;
+        self
+    }
+
+    /// Most messages from the oldest that is not acknowledged to the newest: 1 to 4,096; 5 by default. More hide the time
+    /// that a reply takes; all of them are sent again where the oldest is lost.
+    #[must_use]
+    pub const fn in_flight(mut self, messages: usize) -> Self {
+        self.in_flight = messages;
+        self
+    }
+
+    /// What an acknowledgement means: visible by default. Durable survives a power cut of the broker, and takes a flush.
+    #[must_use]
+    pub const fn acknowledge(mut self, level: Acknowledge) -> Self {
+        self.acknowledge = level;
+        self
+    }
+
+    /// How long a transaction may be open before the broker aborts it; 60 s by default. A longer one lets slow processing
+    /// finish; readers of committed records wait as long for a pipeline that has died.
+    #[must_use]
+    pub const fn timeout(mut self, time: Duration) -> Self {
+        self.timeout = time;
+        self
+    }
+
     /// The options of its two sides. A transaction's records need not be durable before its commit is.
     pub(super) fn sides(&self) -> Result<(ConsumerOptions, ProducerOptions), DeliveryError> {
         if self.acknowledge == Acknowledge::Nothing {

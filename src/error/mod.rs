@@ -4,7 +4,10 @@ mod transaction;
 
 pub use transaction::TransactionError;
 
-use crate::ids::{Mode, ProducerId};
+use crate::{
+    ids::{Mode, ProducerId},
+    raw::limit::{self, LimitReached},
+};
 use std::{error::Error, fmt, io, path::PathBuf};
 
 /// Why a log could not be opened. Nothing that was stored has been changed.
@@ -259,12 +262,15 @@ pub enum CloseError {
 
 /// The same error once more: errors of the system can be told again by their number.
 pub(crate) fn copy(error: &io::Error) -> io::Error {
+    if let Some(limit) = LimitReached::of(error) {
+        return io::Error::new(error.kind(), limit);
+    }
     error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
 
 pub(crate) fn io_at(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.into();
-    move |source| OpenError::Io { doing, path, source }
+    move |source| OpenError::Io { doing, path, source: limit::named(source) }
 }
 
 impl fmt::Display for OpenError {

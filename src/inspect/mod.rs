@@ -142,6 +142,19 @@ impl ReadOnlyPartition {
     }
 
     /// Its segment files, by number, with those that stand ready.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let seen = oncelog::ReadOnlyLog::open(directory.path())?;
+    /// for segment in seen.partition("orders").expect("the partition").segments() {
+    ///     assert!(segment.number >= 1);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let used = self.files.used.iter().map(|named| self.segment_info(named, false));

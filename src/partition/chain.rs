@@ -2,8 +2,9 @@
 
 use super::state::locked;
 use crate::segment::{
-    backing::Spare,
-    file::Segment,
+    backing::{Backing, Spare},
+    file::{Residence, Segment},
+    residents::{Home, Resident, Residents},
     scan::{Found, Frame, find},
     tail::{Place, Tail},
 };
@@ -11,7 +12,7 @@ use std::{
     collections::VecDeque,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
 };
 
 /// Where a partition ends: all before is visible.
@@ -24,6 +25,9 @@ pub(crate) struct End {
 /// See the head of this file.
 pub(crate) struct Chain {
     links: Mutex<Links>,
+    own: Weak<Self>,
+    /// The log's segments that are mapped, these among them.
+    residents: Arc<Residents>,
 }
 
 struct Links {
@@ -41,6 +45,8 @@ struct Links {
     segments: VecDeque<Arc<Segment>>,
     /// Dropped by retention, to be used again.
     spares: Vec<Spare>,
+    /// The last tail of all, if it is of a segment that was withdrawn: the next one is linked behind it.
+    withdrawn: Option<Arc<Tail>>,
 }
 
 /// What stands at the end of the chain, for the preparer.
@@ -77,13 +83,20 @@ pub(crate) enum Lookup {
 }
 
 impl Links {
-    /// A segment leaves the chain, or its memory does: its tail, if it has one, is the newest without a segment, since
-    /// segments leave in their order.
-    fn retire(&mut self, segment: &Segment) {
-        if let Some(tail) = segment.tail() {
-            self.root = Arc::clone(tail);
+    /// A tail's segment leaves the chain, or its memory does.
+    fn retire(&mut self, tail: Option<&Arc<Tail>>) {
+        if let Some(tail) = tail {
             self.begun = true;
+            if tail.shape().number > self.root.shape().number {
+                self.root = Arc::clone(tail);
+            }
         }
+    }
+
+    /// The tail that the next one is linked behind.
+    fn last_tail(&self) -> &Arc<Tail> {
+        let last = self.withdrawn.as_ref().or_else(|| self.segments.back().and_then(|segment| segment.tail()));
+        last.unwrap_or(&self.root)
     }
 
     /// Segments that were begun: all but those that stand ready at the end.
@@ -105,7 +118,14 @@ impl Links {
 }
 
 impl Chain {
-    pub(crate) fn new(segments: Vec<Arc<Segment>>, last_number: u64, next_position: u64, end: End) -> Self {
+    /// The segments that were there before, and where they end. Those that were mapped to be looked through are unmapped.
+    pub(crate) fn new(
+        mut segments: Vec<Arc<Segment>>,
+        last_number: u64,
+        next_position: u64,
+        end: End,
+        residents: &Arc<Residents>,
+    ) -> Arc<Self> {
         let base = segments.last().map_or(end.position, |segment| segment.shape().base_position);
         let root = Arc::new(Tail::ended(last_number, base, end.position, end.offset));
         let links = Links {
@@ -114,10 +134,30 @@ impl Chain {
             closed_for_good: false,
             next_position,
             end_before: end,
-            segments: segments.into(),
+            segments: VecDeque::new(),
             spares: Vec::new(),
+            withdrawn: None,
         };
-        Self { links: Mutex::new(links) }
+        for segment in segments.iter_mut().filter_map(Arc::get_mut) {
+            let _ = segment.unmap();
+        }
+        let chain = Arc::new_cyclic(|own| Self {
+            links: Mutex::new(links),
+            own: Weak::clone(own),
+            residents: Arc::clone(residents),
+        });
+        for segment in &segments {
+            chain.take_in(segment);
+        }
+        locked(&chain.links).segments = segments.into();
+        chain
+    }
+
+    /// Tells a segment that it is this chain's.
+    fn take_in(&self, segment: &Segment) {
+        let home: Weak<dyn Home> = self.own.clone();
+        let resident = Resident { home, number: segment.number() };
+        segment.reside(Residence { resident, residents: Arc::clone(&self.residents) });
     }
 
     /// The tail that a new handle starts at: the newest that was opened.
@@ -125,7 +165,14 @@ impl Chain {
         let links = locked(&self.links);
         let newest =
             links.segments.iter().rev().filter_map(|segment| segment.tail()).find(|tail| tail.opened().is_some());
-        Arc::clone(newest.unwrap_or(&links.root))
+        let is_newer = |tail: &&Arc<Tail>| tail.shape().number > links.root.shape().number;
+        Arc::clone(newest.filter(is_newer).unwrap_or(&links.root))
+    }
+
+    /// Position up to which space was claimed.
+    pub(crate) fn claimed_position(&self) -> u64 {
+        let tail = self.newest_tail();
+        tail.shape().position(tail.claimed())
     }
 
     /// The segment of that number, begun or not.
@@ -261,14 +308,15 @@ impl Chain {
 
     /// Puts a prepared segment at the end, where appenders will find it. Called by the one preparer.
     pub(crate) fn push(&self, segment: Arc<Segment>) {
+        self.take_in(&segment);
         let mut links = locked(&self.links);
-        let before = links.segments.back().and_then(|segment| segment.tail()).unwrap_or(&links.root);
         if let Some(tail) = segment.tail() {
             if links.closed_for_good {
                 tail.close();
             }
-            before.link(Arc::clone(tail));
+            links.last_tail().link(Arc::clone(tail));
         }
+        links.withdrawn = None;
         links.next_position = segment.end_of_file();
         links.segments.push_back(segment);
     }
@@ -287,15 +335,25 @@ impl Chain {
         let mut links = locked(&self.links);
         let at = links.index_of(sealed.number());
         if let Some(place) = at.and_then(|at| links.segments.get_mut(at)) {
+            self.take_in(&sealed);
             place.supersede();
             let before = std::mem::replace(place, sealed);
-            links.retire(&before);
+            links.retire(before.tail());
         }
     }
 
     /// All segments that were begun, oldest first.
     pub(crate) fn begun(&self) -> Vec<Arc<Segment>> {
         locked(&self.links).begun().cloned().collect()
+    }
+
+    /// The segments that were begun and are not sealed, oldest first.
+    pub(crate) fn unsealed(&self) -> Vec<Arc<Segment>> {
+        let links = locked(&self.links);
+        let mut unsealed: Vec<_> =
+            links.begun().rev().take_while(|segment| segment.seal().is_none()).cloned().collect();
+        unsealed.reverse();
+        unsealed
     }
 
     /// Takes the segments that stand ready off the end, once nobody appends any more.
@@ -309,8 +367,32 @@ impl Chain {
     pub(crate) fn drop_first(&self) -> Option<Arc<Segment>> {
         let mut links = locked(&self.links);
         let first = links.segments.pop_front()?;
-        links.retire(&first);
+        links.retire(first.tail());
         Some(first)
+    }
+
+    /// Takes the segments that stand ready off the end, but for one that an appender steps to meanwhile, and those before
+    /// it. Not while one is prepared.
+    pub(crate) fn withdraw_ready(&self) -> Vec<Arc<Segment>> {
+        let mut withdrawn = Vec::new();
+        let mut links = locked(&self.links);
+        while let Some(segment) = links.segments.pop_back() {
+            if !segment.tail().is_some_and(|tail| tail.withdraw()) {
+                links.segments.push_back(segment);
+                break;
+            }
+            if links.withdrawn.is_none() {
+                links.withdrawn = segment.tail().cloned();
+            }
+            links.next_position = segment.shape().base_position;
+            withdrawn.push(segment);
+        }
+        withdrawn
+    }
+
+    /// Whether no segment is appended to or stands ready to be.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        locked(&self.links).segments.iter().all(|segment| segment.seal().is_some())
     }
 
     /// Keeps memory and file of a dropped segment for another use; gives it back if there are enough.
@@ -337,12 +419,55 @@ impl Chain {
         std::mem::take(&mut locked(&self.links).spares)
     }
 
-    /// Segments, those of them that stand ready, and bytes of all.
-    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+    /// How many segments there are of which kind.
+    pub(crate) fn totals(&self) -> Totals {
         let links = locked(&self.links);
         let begun = links.begun().len();
-        let bytes = links.segments.iter().map(|segment| segment.bytes()).sum();
-        (begun as u64, (links.segments.len() - begun) as u64, bytes)
+        let mapped = links.segments.iter().filter(|segment| segment.backing().is_some());
+        Totals {
+            segments: begun as u64,
+            ready: (links.segments.len() - begun) as u64,
+            bytes: links.segments.iter().map(|segment| segment.bytes()).sum(),
+            mapped: mapped.clone().count() as u64,
+            mapped_sealed: mapped.clone().filter(|segment| segment.seal().is_some()).count() as u64,
+            mapped_bytes: mapped.clone().map(|segment| segment.bytes()).sum(),
+            files: mapped.filter(|segment| segment.is_direct()).count() as u64,
+        }
+    }
+}
+
+/// How many segments a chain has, of which kind.
+pub(crate) struct Totals {
+    /// That hold frames.
+    pub(crate) segments: u64,
+    /// That stand ready.
+    pub(crate) ready: u64,
+    /// Of all files.
+    pub(crate) bytes: u64,
+    /// Of all, those that are mapped or have memory of their own.
+    pub(crate) mapped: u64,
+    /// Of those, those that are sealed.
+    pub(crate) mapped_sealed: u64,
+    /// Of all that are mapped.
+    pub(crate) mapped_bytes: u64,
+    /// Files that are open.
+    pub(crate) files: u64,
+}
+
+impl Home for Chain {
+    fn last_use(&self, number: u64) -> Option<u64> {
+        let links = locked(&self.links);
+        links.segments.get(links.index_of(number)?)?.last_use()
+    }
+
+    fn unmap(&self, number: u64) -> Option<Backing> {
+        let mut links = locked(&self.links);
+        let at = links.index_of(number)?;
+        // Nobody else holds it, and nobody can come to: who wants one asks here, under the lock.
+        let segment = links.segments.get_mut(at).and_then(Arc::get_mut)?;
+        let (backing, tail) = segment.unmap()?;
+        links.retire(tail.as_ref());
+        Some(backing)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `durability.rs` | how far it is durable, and what has to be flushed for more |
 //! | `chain.rs` | the segments by number, offset and position; what is visible |
 //! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
+//! | `rest.rs` | what a partition gives back that nobody appends to |
 //! | `pressure.rs` | when it is better to wait than to make one more segment |
 //! | `replay.rs`, `ledger.rs` | the producers, and the decisions, that a stretch of frames amounts to |
 //! | `stability.rs` | up to where every transaction is decided, and which are aborted |
@@ -46,6 +47,8 @@ mod pressure;
 pub(crate) mod recovery;
 #[cfg(not(loom))]
 pub(crate) mod replay;
+#[cfg(not(loom))]
+pub(crate) mod rest;
 pub(crate) mod slot;
 #[cfg(not(loom))]
 pub(crate) mod snapshots;

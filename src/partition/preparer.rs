@@ -14,15 +14,18 @@ use std::{
 impl PartitionState {
     /// Bytes of the segment that is prepared next: twice the last one's, up to what the options say.
     pub(crate) fn next_segment_bytes(&self) -> u64 {
+        if self.is_rested.load(Ordering::Acquire) {
+            return self.options.first_segment_bytes;
+        }
         let doubled = self.chain.end().last_bytes.map_or(0, |bytes| bytes.saturating_mul(2));
         doubled.clamp(self.options.first_segment_bytes, self.options.segment_bytes)
     }
 
     /// Prepares one segment if fewer stand ready than should. Returns whether still more are wanted.
     pub(crate) fn prepare_one(&self, now_ms: u64) -> bool {
+        let _turn = locked(&self.turn);
         let end = self.chain.end();
-
-        let wanted = self.segments_wanted(end.begun) as usize;
+        let wanted = self.segments_wanted(&end) as usize;
         if end.ready >= wanted {
             // Under the lock, so that whoever is about to sleep is woken too.
             drop(locked(&self.preparation));
@@ -32,10 +35,14 @@ impl PartitionState {
         let failure = match self.prepare(&end, now_ms) {
             Ok(segment) => {
                 self.chain.push(Arc::new(segment));
+                self.is_rested.store(false, Ordering::Release);
                 Self::count(&self.counters.prepared);
                 None
             }
-            Err(failure) => Some(failure),
+            Err(failure) => {
+                event!(WARN, partition = %self.name, error = %failure, "no segment could be prepared");
+                Some(failure)
+            }
         };
         let more = failure.is_none() && end.ready + 1 < wanted;
         {

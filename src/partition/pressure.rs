@@ -16,7 +16,7 @@ impl PartitionState {
     /// Whether fewer segments stand ready than should.
     pub(crate) fn lacks_segments(&self) -> bool {
         let end = self.chain.end();
-        end.ready < self.segments_wanted(end.begun) as usize
+        end.ready < self.segments_wanted(&end) as usize
     }
 
     /// Whether so much is visible and not durable that no further segment is prepared until less is. Only in a log that

@@ -37,6 +37,7 @@ use crate::{
     raw::window::Window,
     segment::{
         file::Segment,
+        residents::Residents,
         scan::{Found, Frame, find},
         tail::{FIRST_UNIT, Place},
     },
@@ -50,7 +51,7 @@ use std::{
 
 /// What recovery made of a partition's directory.
 pub(crate) struct Recovered {
-    pub(crate) chain: Chain,
+    pub(crate) chain: Arc<Chain>,
     pub(crate) replay: Replay,
     pub(crate) snapshots: Vec<SnapshotFile>,
     /// Where the partition ends: all of it is durable now.
@@ -61,10 +62,10 @@ pub(crate) struct Recovered {
 
 impl Recovered {
     /// A partition that nobody has appended to.
-    pub(crate) fn nothing(content: Content) -> Self {
+    pub(crate) fn nothing(content: Content, residents: &Arc<Residents>) -> Self {
         let end = End { position: 0, offset: 0 };
         Self {
-            chain: Chain::new(Vec::new(), 0, 0, end),
+            chain: Chain::new(Vec::new(), 0, 0, end, residents),
             replay: Replay::new(content),
             snapshots: Vec::new(),
             durable: end,
@@ -200,6 +201,7 @@ pub(crate) fn recover(
     identity: &Identity,
     partition: u32,
     content: Content,
+    residents: &Arc<Residents>,
 ) -> Result<Recovered, OpenError> {
     let listing = list(directory)?;
     let (mut segments, mut headless) = begun_segments(&listing, identity, partition)?;
@@ -291,6 +293,7 @@ pub(crate) fn recover(
         if !whole {
             let position = segment.shape().position(place.units);
             refuse_damage(&segment, place.units, rest.as_slice(), position, durable)?;
+            event!(WARN, file = %path.display(), at = place.units * 8, "the end of a partition was torn, and is cut here");
             // Behind an early end nothing counts. Gone before the end is sealed: an opening that is itself cut off must
             // not leave an end with something behind it, nor may a power cut.
             remove_all(&mut rest)?;
@@ -319,6 +322,7 @@ pub(crate) fn recover(
         if is_missed || durable > reached {
             return Err(refused);
         }
+        event!(WARN, file = %path.display(), "a file that never got a header is dropped");
         fs::remove_file(&path).map_err(io_at("remove", &path))?;
     }
     if durable > reached {
@@ -333,7 +337,7 @@ pub(crate) fn recover(
     }
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
-    let chain = Chain::new(kept, last_number, next_position, end);
+    let chain = Chain::new(kept, last_number, next_position, end, residents);
     if let Some(position) = replay.ledger().and_then(LedgerReplay::undecodable) {
         return Err(undecodable(&chain, directory, position));
     }

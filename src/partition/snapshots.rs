@@ -172,6 +172,7 @@ impl PartitionState {
         let path = write_durably(&self.directory, &file_name(last.number(), SNAPSHOT), &bytes)?;
         locked(&self.snapshots).push(SnapshotFile { path, segment: header.segment, end_position: header.end_position });
         Self::count(&self.counters.snapshots);
+        event!(DEBUG, partition = %self.name, segment = last.number(), bytes = bytes.len(), "a snapshot was written");
         Ok(true)
     }
 

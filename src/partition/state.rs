@@ -1,15 +1,21 @@
 //! What all handles of a partition share.
 
 use super::{
-    chain::Chain, durability::Durable, following::Followed, slot::Slot, snapshots::SnapshotFile, stability::Stability,
+    chain::{Chain, ChainEnd},
+    durability::Durable,
+    following::Followed,
+    rest::Activity,
+    slot::Slot,
+    snapshots::SnapshotFile,
+    stability::Stability,
 };
 use crate::{format::files::Identity, names::Content, options::Options, raw::table::Table};
 use std::{
     io,
     path::PathBuf,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -45,7 +51,7 @@ pub(crate) struct PartitionState {
     pub(crate) identity: Identity,
     pub(crate) directory: PathBuf,
     pub(crate) options: Options,
-    pub(crate) chain: Chain,
+    pub(crate) chain: Arc<Chain>,
     pub(crate) durable: Durable,
     pub(crate) table: Table<Slot>,
     pub(crate) stability: Stability,
@@ -61,6 +67,16 @@ pub(crate) struct PartitionState {
     pub(crate) followed: Mutex<Option<Followed>>,
     pub(crate) preparation: Mutex<Preparation>,
     pub(crate) prepared: Condvar,
+    /// Held by who adds segments to the end of the chain, or takes those that stand ready off.
+    pub(crate) turn: Mutex<()>,
+    /// Of upkeep's thread alone.
+    pub(crate) activity: Mutex<Activity>,
+    /// The next segment is as small as a first one. Set by upkeep, taken by the preparer.
+    pub(crate) is_rested: AtomicBool,
+    /// It is among those that the log's threads look at. Changed under the lock of the log's partitions.
+    pub(crate) is_awake: AtomicBool,
+    /// Slots of producers below which there is none that was ever used here. Raised under the registry's lock.
+    pub(crate) slots_used: AtomicU32,
     /// Set by whoever opens a segment, taken by the preparer: another is to be prepared.
     pub(crate) wants_segment: AtomicBool,
     /// Handles that append. Bounded, so that their overshoots fit the tail's word.
@@ -102,9 +118,10 @@ impl PartitionState {
     }
 
     /// Segments that should stand ready beyond the active one. A partition that nobody has appended to since the log was
-    /// opened gets one when somebody does, and only then more.
-    pub(crate) fn segments_wanted(&self, begun: bool) -> u32 {
+    /// opened gets one when somebody does, and more than one only when its segments have grown to their full size.
+    pub(crate) fn segments_wanted(&self, end: &ChainEnd) -> u32 {
         let wished = locked(&self.preparation).wishes.iter().copied().max().unwrap_or(0);
-        wished.max(if begun { self.options.segments_ahead } else { 1 })
+        let is_grown = end.begun && end.last_bytes.is_some_and(|bytes| bytes >= self.options.segment_bytes);
+        wished.max(if is_grown { self.options.segments_ahead } else { 1 })
     }
 }

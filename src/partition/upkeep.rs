@@ -24,7 +24,18 @@ impl PartitionState {
     }
 
     fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
-        for segment in self.chain.begun().iter().filter(|segment| segment.seal().is_none()) {
+        let mut sealed = Vec::new();
+        let result = self.seal_each_that_is_full(now_ms, &mut sealed);
+        // Only now that they are not held here any more, and one of them may be given up for the next.
+        for segment in sealed.into_iter().filter_map(|number| self.chain.segment(number)) {
+            segment.enter_residents();
+        }
+        result
+    }
+
+    /// Seals them, and tells the numbers of those that stay mapped.
+    fn seal_each_that_is_full(&self, now_ms: u64, sealed: &mut Vec<u64>) -> Result<(), OpenError> {
+        for segment in &self.chain.unsealed() {
             segment.rename_to_used().map_err(io_at("rename", segment.path()))?;
             if now_ms.saturating_sub(segment.shape().prepared_ms) > AGE_MAX_MS
                 && let Some(tail) = segment.tail()
@@ -39,8 +50,10 @@ impl PartitionState {
             self.seal(segment, SealReason::Full)?;
             if segment.is_direct() {
                 self.follow(segment);
+                self.hand_over_to_file(segment);
+            } else {
+                sealed.push(segment.number());
             }
-            self.hand_over_to_file(segment);
         }
         Ok(())
     }
@@ -50,14 +63,14 @@ impl PartitionState {
             let Some(base_offset) = segment.base_offset() else { return Ok(()) };
             segment.write_seal(segment.visible()?, base_offset, segment.latest_ms()?, self.durable.position(), reason)
         };
-        seal().map_err(io_at("seal", segment.path()))
+        seal().map_err(io_at("seal", segment.path()))?;
+        event!(DEBUG, partition = %self.name, segment = segment.number(), "a segment was sealed");
+        Ok(())
     }
 
-    /// In the direct window, puts the file's pages in the place of the memory that a sealed segment was appended in.
-    fn hand_over_to_file(&self, segment: &Segment) {
-        if segment.is_direct()
-            && let Some(sealed) = segment.handed_over()
-        {
+    /// Puts the file's pages in the place of the memory that a sealed segment was appended in.
+    pub(super) fn hand_over_to_file(&self, segment: &Segment) {
+        if let Some(sealed) = segment.handed_over() {
             self.chain.replace(Arc::new(sealed));
         }
     }
@@ -133,6 +146,7 @@ impl PartitionState {
     fn drop_first_segment(&self) -> Result<(), OpenError> {
         let Some(segment) = self.chain.drop_first() else { return Ok(()) };
         Self::count(&self.counters.dropped);
+        event!(DEBUG, partition = %self.name, segment = segment.number(), "retention drops a segment");
         let path = segment.path();
         let direct = self.options.window == Window::Direct;
         let usable = self.options.recycle && segment.bytes() == self.options.segment_bytes;

@@ -86,6 +86,12 @@ pub(crate) fn unlock(file: &File) -> io::Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) })
 }
 
+/// Waits until all that was written to the file system is on the device.
+pub(crate) fn sync_file_system(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed.
+    check(unsafe { libc::syncfs(file.as_raw_fd()) })
+}
+
 /// Fresh random bits.
 pub(crate) fn random_u64() -> io::Result<u64> {
     let mut bytes = [0_u8; 8];

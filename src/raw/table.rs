@@ -33,6 +33,11 @@ impl<T: ZeroedSlot> Table<T> {
         Ok(Self { map, slots, slot: PhantomData })
     }
 
+    /// Bytes of address space.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
     /// The slot of that number, if the table has it.
     #[inline]
     pub(crate) fn get(&self, slot: usize) -> Option<&T> {

@@ -5,11 +5,14 @@
 //! |---|---|
 //! | `mod.rs` | the log and its partitions, and what opening for writing would make of them |
 //! | `decided.rs` | what became of transactions |
+//! | `level.rs` | how far it is read: as anything is published, or as what is on the device |
 //! | `reader.rs` | the records of a partition in order |
 
 mod decided;
+mod level;
 mod reader;
 
+pub use level::Level;
 pub use reader::{ReadOnlyReader, StoredRecord};
 
 use decided::{Decided, decide};
@@ -290,6 +293,20 @@ impl ReadOnlyPartition {
     }
 
     /// What opening for writing would make of the partition, without doing it.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// # drop(orders);
+    /// # log.close()?;
+    /// let seen = oncelog::ReadOnlyLog::open(directory.path())?;
+    /// let recovery = seen.partition("orders").expect("the partition").recovery();
+    /// assert!(recovery.refused.is_none() && recovery.end_offset == 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn recovery(&self) -> RecoveryOutlook {
         let Outlook { kept, end_position, end_offset, snapshot, scanned, dropped, refused, .. } = &self.outlook;

@@ -1,11 +1,14 @@
 //! The records of a partition, in order, read beside whoever writes them.
 
-use super::{Decided, ReadOnlyPartition};
+use super::{
+    Decided, ReadOnlyPartition,
+    level::{Level, OnDevice},
+};
 use crate::{
     error::{FetchError, OpenError},
     format::{
         RECORD_LENGTH_BYTES,
-        frame::{Kind, Producer, Stored},
+        frame::{Kind, Producer, Stored, units_of},
     },
     ids::Stamp,
     isolation::Isolation,
@@ -23,23 +26,28 @@ const LOOKS: u32 = 20;
 /// Reads the records of one partition in order, also those that a writer appends meanwhile.
 ///
 /// Every frame's checksum is compared. In the mapped window it sees what is visible to the writer's own readers; in the
-/// direct window, what the committer has written.
+/// direct window, what the committer has written; in both, with [`Level::Durable`], only what survives a power cut.
+///
+/// It keeps a shared lock on the segment file that it stands in: the writer never uses such a file again, and what it
+/// removes stays readable here to its end.
 pub struct ReadOnlyReader {
-    files: Arc<PartitionFiles>,
+    pub(super) files: Arc<PartitionFiles>,
     /// Opening for writing would refuse: what does not hold is damage, and not the end.
     refused: bool,
     /// Segment and unit from where on opening for writing would drop everything.
     cut: Option<(u64, usize)>,
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
     next_offset: u64,
     batch: Option<Batch>,
     isolation: Isolation,
     decided: Decided,
+    pub(super) level: Level,
+    pub(super) on_device: Option<OnDevice>,
 }
 
-struct Place {
-    segment: StoredSegment,
-    frames: Frames,
+pub(super) struct Place {
+    pub(super) segment: StoredSegment,
+    pub(super) frames: Frames,
     base_offset: u64,
     unit: usize,
 }
@@ -126,6 +134,8 @@ impl ReadOnlyPartition {
             batch: None,
             isolation: Isolation::default(),
             decided: self.decided.clone(),
+            level: Level::default(),
+            on_device: None,
         };
         // The last segment that begins at or before the offset; segments without a record share theirs with the next.
         let kept = &self.outlook.kept;
@@ -179,7 +189,12 @@ impl ReadOnlyReader {
             }
             match self.step()? {
                 Step::Frame { stored, producer, .. } if self.hides(producer.as_ref()) => self.pass(&stored),
-                Step::Frame { unit, stored, producer } => self.begin(unit, stored, producer),
+                Step::Frame { unit, stored, producer } => {
+                    if self.level == Level::Durable {
+                        self.wait_for_the_device(unit + units_of(stored.body_bytes() as usize, stored.form()))?;
+                    }
+                    self.begin(unit, stored, producer);
+                }
                 Step::Again => {}
                 Step::End => return Ok(None),
             }
@@ -248,7 +263,7 @@ impl ReadOnlyReader {
     /// Moves behind a frame.
     fn pass(&mut self, stored: &Stored) {
         if let Some(place) = &mut self.place {
-            place.unit += crate::format::frame::units_of(stored.body_bytes() as usize, stored.form());
+            place.unit += units_of(stored.body_bytes() as usize, stored.form());
         }
         self.next_offset += u64::from(stored.records());
     }

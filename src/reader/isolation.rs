@@ -47,6 +47,19 @@ impl Seen {
 
 impl Reader {
     /// Which records of transactions are seen from now on.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// # use oncelog::Isolation;
+    /// let mut reader = orders.read_from(0)?;
+    /// reader.set_isolation(Isolation::ReadCommitted);
+    /// assert!(reader.next()?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_isolation(&mut self, isolation: Isolation) {
         self.isolation = isolation;
         self.seen = Seen::of(isolation);

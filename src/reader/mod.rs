@@ -96,6 +96,19 @@ struct Batch {
 
 impl Reader {
     /// Which frames are compared with their checksums from now on.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// # use oncelog::Verify;
+    /// let mut reader = orders.read_from(0)?;
+    /// reader.set_verify(Verify::OncePerSegment);
+    /// assert!(reader.next()?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_verify(&mut self, verify: Verify) {
         self.verify = verify;
     }
@@ -131,6 +144,18 @@ impl Reader {
     }
 
     /// The next record, or none if the next one is not visible yet.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from(0)?;
+    /// let record = reader.next()?.expect("a record");
+    /// assert_eq!((record.offset(), record.payload()), (0, b"order 41".as_slice()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`FetchError::Trimmed`] if retention overtook this reader, [`FetchError::Corrupt`] for a frame that is not what it

@@ -53,6 +53,19 @@ impl<'a> Record<'a> {
     }
 
     /// The payload as a value of its own, which keeps its segment alive. Nothing is copied.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from(0)?;
+    /// let kept = reader.next()?.expect("a record").slice();
+    /// drop(reader);
+    /// assert_eq!(&kept[..], b"order 41");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn slice(&self) -> Slice {
         Slice::new(Arc::clone(&self.place.segment), self.payload)

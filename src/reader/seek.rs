@@ -17,6 +17,19 @@ use std::sync::Arc;
 impl Partition {
     /// A reader whose first record is the one at `offset`, or the next behind it where offsets were given up.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from(0)?;
+    /// while let Some(record) = reader.next()? {
+    ///     assert_eq!(record.payload(), b"order 41");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`FetchError::OutOfRange`] for an offset that is not kept any more, or that lies beyond the end.
     pub fn read_from(&self, offset: u64) -> Result<Reader, FetchError> {
@@ -27,6 +40,17 @@ impl Partition {
 
     /// A reader whose first record is the first one with a timestamp of at least `unix_ms` milliseconds since the Unix
     /// epoch; at the end, if there is none.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from_time(0)?;
+    /// assert!(reader.next()?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`FetchError::Io`] if a segment cannot be mapped.
@@ -52,6 +76,19 @@ impl Partition {
 
     /// A reader at the end: its first record is the next one to become visible.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from_end()?;
+    /// assert!(reader.next()?.is_none());
+    /// orders.appender()?.append(b"order 42")?;
+    /// assert_eq!(reader.next()?.map(|record| record.offset()), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`FetchError::Io`] if a segment cannot be mapped.
     pub fn read_from_end(&self) -> Result<Reader, FetchError> {
@@ -75,6 +112,18 @@ impl Partition {
 
 impl Reader {
     /// Moves to `offset`. On an error the reader stays where it is.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from_end()?;
+    /// reader.seek(0)?;
+    /// assert_eq!(reader.next()?.map(|record| record.offset()), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Partition::read_from`].

@@ -98,6 +98,21 @@ impl Reader {
     /// Appenders wake nobody: a thread of the log looks, every 50 us at first, then every eighth of the time waited, and at
     /// least about every millisecond.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// let mut reader = orders.read_from(0)?;
+    /// while reader.wait(std::time::Duration::from_millis(1))? {
+    ///     while let Some(record) = reader.next()? {
+    ///         assert_eq!(record.payload(), b"order 41");
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// None now; what `next` would report, it reports.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, FetchError> {

@@ -86,6 +86,20 @@ impl Salvage {
     /// Copies every whole frame of the log in `directory` to a new log in `out`, which must be empty or not there, and lists
     /// what is lost. Nothing in `directory` is changed. Records keep their offsets, producers their ids and sequences.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append(b"order 41")?;
+    /// # drop(orders);
+    /// # log.close()?;
+    /// let whole = tempfile::tempdir()?;
+    /// oncelog::Salvage::run(directory.path(), &whole.path().join("log"), |_progress| {})?;
+    /// assert!(oncelog::ReadOnlyLog::open(whole.path().join("log"))?.partition("orders").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OpenError::Locked`] if the log is in use; [`OpenError::Foreign`] if there is no log in `directory`, or something in
     /// `out`; [`OpenError::Io`] for what the system refuses.

@@ -4,13 +4,14 @@ use super::{
     Shape,
     backing::{Backing, Spare},
     index::Index,
+    residents::{Resident, Residents},
     scan::{Frame, Visible},
     tail::{FIRST_UNIT, Place, Tail},
 };
 use crate::{
     format::segment_header::{Seal, SealReason, SegmentHeader},
     options::Options,
-    raw::{mapping::Mapping, sys, window::Window},
+    raw::{limit, mapping::Mapping, sys, window::Window},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -45,7 +46,12 @@ pub(crate) struct Segment {
     prepared_here: bool,
     shape: Shape,
     path: Mutex<PathBuf>,
+    /// Set by whoever prepares or maps it; taken only while nobody else holds the segment.
     backing: OnceLock<Backing>,
+    /// Where it is entered when it is mapped, once it is in a chain.
+    residence: OnceLock<Residence>,
+    /// When it was used last, by the clock of the residents. Stored by whoever asks for the window, read by them.
+    used: AtomicU64,
     /// Where frames are claimed, if this process prepared the segment.
     tail: Option<Arc<Tail>>,
     visible: Visible,
@@ -58,6 +64,12 @@ pub(crate) struct Segment {
     /// Another value stands for this segment now, with the file's pages in the place of memory of its own. Set once by
     /// upkeep, read by readers before each frame.
     superseded: AtomicBool,
+}
+
+/// Who keeps a segment, and all that are mapped.
+pub(crate) struct Residence {
+    pub(crate) resident: Resident,
+    pub(crate) residents: Arc<Residents>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,7 +90,7 @@ impl Segment {
             // Half a file is of no use to anyone, and its room may be what is missing.
             let _ = fs::remove_file(&path);
         }
-        let backing = prepared?;
+        let backing = prepared.map_err(limit::named)?;
         let shape = Shape::of(&header);
         // SAFETY: the segment owns the memory. Claims through this window come from the tail alone, which keeps the rules
         // of `tail.rs`: a segment with an unpublished claim is not sealed, and only sealed segments are dropped.
@@ -90,6 +102,8 @@ impl Segment {
             shape,
             path: Mutex::new(path),
             backing: OnceLock::from(backing),
+            residence: OnceLock::new(),
+            used: AtomicU64::new(0),
             tail: Some(Arc::new(Tail::prepared(shape, window))),
             visible: Visible::none(),
             seal: OnceLock::new(),
@@ -114,6 +128,8 @@ impl Segment {
             shape: Shape::of(&header),
             path: Mutex::new(path),
             backing: OnceLock::new(),
+            residence: OnceLock::new(),
+            used: AtomicU64::new(0),
             tail: None,
             visible: Visible::none(),
             seal: OnceLock::new(),
@@ -173,15 +189,64 @@ impl Segment {
     pub(crate) fn window(&self) -> io::Result<Window> {
         let backing = match self.backing.get() {
             Some(backing) => backing,
-            None => {
-                let file = File::open(self.path())?;
-                let mapping = Mapping::readable(&file, self.header.bytes)?;
-                self.backing.get_or_init(|| Backing::Mapped(mapping))
-            }
+            None => self.map()?,
         };
+        if let Some(residence) = self.residence.get() {
+            let now = residence.residents.now();
+            if self.used.load(Ordering::Relaxed) != now {
+                self.used.store(now, Ordering::Relaxed);
+            }
+        }
         // SAFETY: this segment owns the memory and outlives what is read through it: readers and slices hold the segment
         // by reference count. Nothing is claimed through a window that `prepare` did not give to a tail.
         Ok(unsafe { backing.mapping().window() })
+    }
+
+    #[cold]
+    fn map(&self) -> io::Result<&Backing> {
+        let file = File::open(self.path()).map_err(limit::named)?;
+        let mapping = match (Mapping::readable(&file, self.header.bytes), self.residence.get()) {
+            (Err(error), Some(residence)) if limit::is_of_mappings(&error) => {
+                residence.residents.give_up_all();
+                Mapping::readable(&file, self.header.bytes)
+            }
+            (mapping, _) => mapping,
+        };
+        let mapping = mapping.map_err(limit::named)?;
+        let mut is_first = false;
+        let backing = self.backing.get_or_init(|| {
+            is_first = true;
+            Backing::Mapped(mapping)
+        });
+        if is_first {
+            self.enter_residents();
+        }
+        Ok(backing)
+    }
+
+    /// Says who keeps this segment. Before it is shared.
+    pub(crate) fn reside(&self, residence: Residence) {
+        let _ = self.residence.set(residence);
+    }
+
+    /// Enters this segment among those that are mapped. Not with a lock of who keeps it.
+    pub(crate) fn enter_residents(&self) {
+        if let Some(Residence { resident, residents }) = self.residence.get() {
+            self.used.store(residents.now(), Ordering::Relaxed);
+            residents.enter(Resident { home: resident.home.clone(), number: resident.number });
+        }
+    }
+
+    /// When it was used last, if it is mapped.
+    pub(crate) fn last_use(&self) -> Option<u64> {
+        self.backing.get().map(|_| self.used.load(Ordering::Relaxed))
+    }
+
+    /// Takes the mapping of a sealed segment, and with it the tail, which would lead into it.
+    pub(crate) fn unmap(&mut self) -> Option<(Backing, Option<Arc<Tail>>)> {
+        self.seal.get()?;
+        let backing = self.backing.take()?;
+        Some((backing, self.tail.take()))
     }
 
     /// Units behind which there is no frame of this segment, whatever the bytes there look like.
@@ -318,6 +383,20 @@ impl Segment {
         Ok(())
     }
 
+    /// Makes the bytes in `[from, to)` durable.
+    pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
+        if let Some(backing) = self.backing.get() {
+            return backing.flush(from, to);
+        }
+        // Sealed and unmapped: what is not on the device is in the system's cache.
+        match File::open(self.path()) {
+            Ok(file) => file.sync_data(),
+            // Retention has dropped it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(limit::named(error)),
+        }
+    }
+
     /// What is stored in and flushed from, if this process prepared the segment or has mapped it.
     pub(crate) fn backing(&self) -> Option<&Backing> {
         self.backing.get()
@@ -335,8 +414,10 @@ impl Segment {
 
     /// The same segment, sealed, read from its file.
     pub(crate) fn handed_over(&self) -> Option<Self> {
-        let sealed = Self::sealed(self.path(), self.header, *self.seal.get()?);
-        Some(Self { prepared_here: self.prepared_here, ..sealed })
+        let seal = *self.seal.get()?;
+        let sealed = Self::sealed(self.path(), self.header, seal);
+        // What a seal has cut short has given its blocks back.
+        Some(Self { prepared_here: self.prepared_here && seal.reason == SealReason::Full, ..sealed })
     }
 
     /// Tells readers that another value stands for this segment now.

@@ -7,6 +7,7 @@
 //! | `backing.rs` | the memory and the file behind it: mapped, or direct |
 //! | `file.rs` | the segment as a whole: header, seal, what is read and when it ends |
 //! | `index.rs` | from offset or time to a place to start scanning |
+//! | `residents.rs` | which sealed segments stay mapped |
 
 #[cfg(not(loom))]
 pub(crate) mod backing;
@@ -14,6 +15,8 @@ pub(crate) mod backing;
 pub(crate) mod file;
 #[cfg(not(loom))]
 pub(crate) mod index;
+#[cfg(not(loom))]
+pub(crate) mod residents;
 pub(crate) mod scan;
 pub(crate) mod tail;
 

@@ -15,7 +15,9 @@
 //! 4. A tail lives on the heap, apart from its memory, and is never used twice. A thread that comes late, to a segment
 //!    that is long gone, adds to the tail's word, does not fit, and follows the link: it never touches the memory.
 //! 5. So a claim keeps its segment: while one is unpublished the segment is not visible to its end, and only segments
-//!    that are (and are sealed) are ever dropped or recycled.
+//!    that are (and are sealed) are ever unmapped, dropped or recycled.
+//! 6. A segment that was prepared and not opened can be withdrawn, with the same compare-and-swap that would open it. Its
+//!    tail stays in the chain and only leads on: whoever steps passes it over.
 //!
 //! The word's lower half overshoots by one frame for every appender that comes late; 36 bits hold the largest segment
 //! and 32,000 appenders with the largest frame (`APPENDERS_MAX`). Its upper half may wrap in an overshoot, which harms
@@ -53,6 +55,8 @@ pub(crate) const START_UNITS: usize = units_of(CONTROL_BYTES, Form::Plain);
 
 /// A segment that has no base offset yet.
 const NOT_OPENED: u64 = u64::MAX;
+/// A segment that never gets one.
+const WITHDRAWN: u64 = u64::MAX - 1;
 /// A segment that still takes claims.
 const NOT_CLOSED: u64 = u64::MAX;
 
@@ -86,14 +90,24 @@ pub(crate) struct Tail {
     word: CachePadded<AtomicU64>,
     shape: Shape,
     window: Window,
-    /// Offset of the first record, or `NOT_OPENED`. Set once, by whoever completes the step to this segment; read by
-    /// that step, and afterwards by everyone.
+    /// Offset of the first record, `NOT_OPENED` or `WITHDRAWN`. Set once, by whoever completes the step to this segment or
+    /// takes it back; read by that step, and afterwards by everyone.
     base_offset: AtomicU64,
     /// Where the frames ended, packed, or `NOT_CLOSED`. Written once by the thread whose claim crossed the end; read by
     /// whoever completes the step to the successor.
     closed: AtomicU64,
     /// The next segment's tail, linked by the preparer.
     next: Link<Self>,
+}
+
+/// What became of a try to open a segment.
+enum Opening {
+    /// This call opened it.
+    First,
+    /// It was open.
+    Later,
+    /// It was withdrawn before.
+    Withdrawn,
 }
 
 /// Space claimed at a place.
@@ -194,21 +208,31 @@ impl Tail {
             return None;
         }
         let end = Place::unpack(closed);
-        let next = self.next.get()?;
         let base_offset = self.base_offset() + end.records;
-        let opened = next.open(Start { base_offset, previous_end: self.shape.position(end.units) });
-        Some((next, opened))
+        let start = Start { base_offset, previous_end: self.shape.position(end.units) };
+        let mut next = self.next.get()?;
+        loop {
+            match next.open(start) {
+                Opening::First => return Some((next, true)),
+                Opening::Later => return Some((next, false)),
+                Opening::Withdrawn => next = next.next.get()?,
+            }
+        }
+    }
+
+    /// Takes a segment that stands ready back, for good. False if it was opened: then it is in use.
+    pub(crate) fn withdraw(&self) -> bool {
+        // AcqRel: of this and the exchange in `open` one wins, and the memory is given up only behind a win here.
+        self.base_offset.compare_exchange(NOT_OPENED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Gives this segment its base offset. Every thread that comes here brings the same one; the first of them also
     /// writes the START frame.
-    fn open(&self, start: Start) -> bool {
+    fn open(&self, start: Start) -> Opening {
         // AcqRel on success: the base offset is seen by whoever is led here (Acquire in `base_offset`).
-        let first = self
-            .base_offset
-            .compare_exchange(NOT_OPENED, start.base_offset, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
-        if first {
+        let before =
+            self.base_offset.compare_exchange(NOT_OPENED, start.base_offset, Ordering::AcqRel, Ordering::Acquire);
+        if before.is_ok() {
             let header = Header {
                 body_bytes: CONTROL_BYTES as u32,
                 kind: Kind::Start,
@@ -221,7 +245,11 @@ impl Tail {
             let claim = unsafe { self.window.claim(FIRST_UNIT * 8, START_UNITS * 8) };
             self.publish_control(claim, FIRST_UNIT, header, start.words());
         }
-        first
+        match before {
+            Ok(_) => Opening::First,
+            Err(WITHDRAWN) => Opening::Withdrawn,
+            Err(_) => Opening::Later,
+        }
     }
 
     /// Writes and publishes a control frame into a claim at `unit`.
@@ -292,7 +320,7 @@ impl Tail {
     /// The first record's offset, if frames may have been claimed here.
     pub(crate) fn opened(&self) -> Option<u64> {
         let base = self.base_offset();
-        (base != NOT_OPENED).then_some(base)
+        (base < WITHDRAWN).then_some(base)
     }
 
     /// How far claims have gone, at most the end of the segment.
@@ -327,14 +355,24 @@ impl Tail {
         self.closed.load(Ordering::Relaxed) != NOT_CLOSED
     }
 
+    /// Where the frames ended, without the padding behind them, once the thread that crossed the end has said so.
+    pub(crate) fn ended_at(&self) -> Option<Place> {
+        let closed = self.closed.load(Ordering::Relaxed);
+        (closed != NOT_CLOSED).then(|| Place::unpack(closed))
+    }
+
     /// Links the next segment. Called by the one preparer of the chain.
     pub(crate) fn link(&self, next: Arc<Self>) {
         self.next.set(next);
     }
 
-    /// Whether a successor is linked.
+    /// Whether a successor is linked that was not withdrawn.
     pub(crate) fn has_next(&self) -> bool {
-        self.next.get().is_some()
+        let mut next = self.next.get();
+        while let Some(tail) = next.take_if(|tail| tail.base_offset() == WITHDRAWN) {
+            next = tail.next.get();
+        }
+        next.is_some()
     }
 }
 

@@ -71,6 +71,15 @@ impl Log {
     /// It waits for appends of this producer that are under way, so it must not be called from a closure that fills a
     /// record in place.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// let session = log.session("checkout-7")?;
+    /// assert_eq!((session.name(), session.epoch()), ("checkout-7", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Log::register`].
     pub fn session(&self, name: &str) -> Result<Session, RegisterError> {
@@ -116,6 +125,18 @@ impl Session {
 
     /// The last record that this producer, in this session or an earlier one, has appended to the partition.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// assert!(session.last(&orders)?.is_none());
+    /// let _answer = session.append_next(&orders, b"order 41")?;
+    /// assert_eq!(session.last(&orders)?.map(|last| last.sequence), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`AppendError::OtherLog`] for a partition of another log, [`AppendError::Original`] if the record's frame cannot
     /// be read.
@@ -141,6 +162,19 @@ impl Session {
     /// Appends one record, once. `sequence` is the record's number among this producer's in the partition: the next one
     /// appends, an earlier one is answered with where its record is.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # use oncelog::Answer;
+    /// assert_eq!(session.append(&orders, 0, b"order 41")?, Answer::Appended { first: 0, last: 0 });
+    /// assert_eq!(session.append(&orders, 0, b"order 41")?, Answer::Duplicate { first: 0, last: 0 });
+    /// assert_eq!(session.append(&orders, 7, b"order 48")?, Answer::OutOfOrder { expected: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Appender::append`](crate::Appender::append), and [`AppendError::OtherLog`].
     #[inline]
@@ -150,6 +184,17 @@ impl Session {
 
     /// Appends one record with the sequence that comes next.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # use oncelog::Answer;
+    /// assert_eq!(session.append_next(&orders, b"order 41")?, Answer::Appended { first: 0, last: 0 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Session::append`].
     #[inline]
@@ -158,6 +203,18 @@ impl Session {
     }
 
     /// Appends records as one batch, once; they have the sequences from `first_sequence` on.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # use oncelog::Answer;
+    /// let answer = session.append_batch(&orders, 0, &[b"order 41", b"order 42"])?;
+    /// assert_eq!(answer, Answer::Appended { first: 0, last: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Session::append`], and [`AppendError::EmptyBatch`], [`AppendError::SequenceOverflow`].

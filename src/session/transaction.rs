@@ -40,6 +40,20 @@ impl Session {
     /// What the session appends to a partition outside of transactions, behind one that it has committed there, waits until
     /// the commit is durable: it must not outlive it. A producer that does both in turn pays for a flush each time.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # let invoices = log.partition("invoices")?;
+    /// let mut transaction = session.begin()?;
+    /// let _order = transaction.append_next(&orders, b"order 41")?;
+    /// let _invoice = transaction.append_next(&invoices, b"invoice 41")?;
+    /// transaction.commit()?.wait_durable(std::time::Duration::from_secs(10))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::Fenced`] if the producer was registered again.
     pub fn begin(&mut self) -> Result<Transaction<'_>, TransactionError> {
@@ -263,6 +277,20 @@ impl Transaction<'_> {
     }
 
     /// Aborts: readers of committed records never see any of it, and its sequences are not used.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// let mut transaction = session.begin()?;
+    /// let _order = transaction.append_next(&orders, b"order 41")?;
+    /// transaction.abort()?;
+    /// // The sequence is free again.
+    /// assert!(session.last(&orders)?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`TransactionError::Fenced`] if the producer was registered again: it is aborted then already.

@@ -122,6 +122,11 @@ pub(crate) enum Stop {
 }
 
 impl Frames {
+    /// Waits until all that was written to the file is on the device.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Opens the file of a segment, if it is still what it was: none if it was removed, or is used again.
     pub(crate) fn open(segment: &StoredSegment) -> io::Result<Option<Self>> {
         // One that stood ready when it was listed may have been begun, and renamed, since.

@@ -9,7 +9,7 @@ use std::{
 /// The modules, lowest first: one may use those of the lines above its own, and none else. So each can be read, and
 /// tested, with nothing in mind but what stands above it here.
 const LAYERS: &[&[&str]] = &[
-    &["sync", "signal", "ids"],
+    &["sync", "signal", "ids", "trace"],
     &["raw", "format"],
     &["names", "error", "answer", "isolation"],
     &["options"],

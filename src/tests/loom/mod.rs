@@ -10,6 +10,7 @@
 //! | I4 the visible prefix never passes an open frame, and never falls | `the_visible_prefix_stops_at_an_open_frame` | the walk skips a frame that is not published |
 //! | I5 one padding and one successor a segment, offsets without a gap | `rotation_belongs_to_everyone` | the successor's base offset is taken from the tail instead of where the end was crossed; two threads may both write its START frame |
 //! | I5 a successor that is prepared meanwhile is whole | `a_segment_prepared_late_is_whole_when_it_is_found` | the link is followed with a Relaxed load |
+//! | I5 a segment that stands ready is opened or withdrawn, and not both | `a_segment_that_is_withdrawn_is_in_use_or_passed_over` | it is withdrawn with a load and a store; a step does not pass it over |
 //! | I6 one frame a sequence; a retry gets the first one's answer | `a_retry_appends_nothing` | by id, the sequence is compared before the slot is locked |
 //! | I8 nothing touches a segment that was visible to its end | `a_late_appender_leaves_a_full_segment_alone` | a late claim is given memory |
 //! | I9 a claim that is given up ends as a void frame, without a sequence | `a_claim_given_up_becomes_void` | the void frame is not published |

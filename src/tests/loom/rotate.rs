@@ -9,7 +9,8 @@ use crate::{
     raw::window::Window,
     segment::{
         Shape,
-        tail::{START_UNITS, Tail},
+        scan::{Found, find},
+        tail::{FIRST_UNIT, START_UNITS, Tail},
     },
     sync::Arc,
 };
@@ -92,6 +93,47 @@ fn a_segment_prepared_late_is_whole_when_it_is_found() {
             assert_eq!(offsets.first, value);
         }
         preparer.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_segment_that_is_withdrawn_is_in_use_or_passed_over() {
+    loom::model(|| {
+        let shape = |number: u64, tag: u64| Shape {
+            number,
+            capacity: START_UNITS + FRAME,
+            base_position: number * 4096,
+            tag,
+            salt: number,
+            prepared_ms: 0,
+        };
+        let prepare = move |number, tag| {
+            let window = Window::on_heap(shape(number, tag).capacity * 8);
+            (window.clone(), Arc::new(Tail::prepared(shape(number, tag), window)))
+        };
+        let root = Arc::new(Tail::ended(0, 0, 0, 0));
+        let (_, first) = prepare(1, 101);
+        let (window, second) = prepare(2, 102);
+        root.link(Arc::clone(&first));
+        first.link(Arc::clone(&second));
+        let upkeep = {
+            let second = Arc::clone(&second);
+            loom::thread::spawn(move || {
+                let (is_withdrawn, number) = if second.withdraw() { (true, 2) } else { (false, 3) };
+                second.link(prepare(number, 103).1);
+                is_withdrawn
+            })
+        };
+        let mut cursor = Cursor::new(Arc::clone(&root));
+        for value in 0..2_u64 {
+            let Ok(offsets) = cursor.append(&whole(&Single(&value.to_le_bytes())), 0, &Waiting);
+            assert_eq!(offsets.first, value);
+        }
+        let is_withdrawn = upkeep.join().expect("no panic");
+        assert_eq!(cursor.tail().shape().tag, if is_withdrawn { 103 } else { 102 });
+        let published = !matches!(find(&window, second.shape(), FIRST_UNIT), Found::Nothing);
+        assert_eq!(published, !is_withdrawn, "nothing touches a segment that was withdrawn");
+        assert_eq!(second.opened().is_none(), is_withdrawn);
     });
 }
 

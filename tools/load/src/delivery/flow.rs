@@ -86,8 +86,7 @@ fn one_life(
     held_up: &mut Option<usize>,
     flowed: &mut Flowed,
 ) -> Result<(), DeliveryError> {
-    let options =
-        PipelineOptions { patience: PATIENCE, records: RECORDS, timeout: TIMEOUT, ..PipelineOptions::default() };
+    let options = PipelineOptions::new().patience(PATIENCE).records(RECORDS).timeout(TIMEOUT);
     let mut pipeline = Pipeline::open(link, NAME, GROUP, PARTITION, OUTPUT, &options)?;
     let mut sent_again = 0;
     while pipeline.committed() < count {

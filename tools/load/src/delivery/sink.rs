@@ -63,7 +63,7 @@ impl Sink<'_> {
         messages: &mut Messages,
         check: &impl Fn(&mut Messages, u64, &[u8]) -> bool,
     ) -> Result<bool, LoadError> {
-        let options = ConsumerOptions { patience: PATIENCE, records: RECORDS };
+        let options = ConsumerOptions::new().patience(PATIENCE).records(RECORDS);
         let mut consumer = Consumer::open(link, self.partition, GROUP, self.delivery, &options)?;
         if self.delivery == Delivery::ExactlyOnce {
             consumer.seek(results.position);

@@ -96,7 +96,7 @@ impl Source<'_> {
     fn open(&self, message: u64) -> Result<Sender, LoadError> {
         let link = FaultyLink::new(self.world);
         let client = link.client;
-        let options = ProducerOptions { patience: PATIENCE, ..ProducerOptions::default() };
+        let options = ProducerOptions::new().patience(PATIENCE);
         let producer = Producer::open(link, PARTITION, NAME, self.delivery, &options)?;
         let first = if self.delivery == Delivery::ExactlyOnce { 0 } else { message };
         Ok(Sender { client, producer, first })

@@ -72,7 +72,7 @@ impl Lane {
                     appender.append(messages.payload(message))?;
                 }
                 let partition = prepared(OUTPUT)?;
-                let options = PipelineOptions { records: MESSAGES_OF_TRANSACTION, ..PipelineOptions::default() };
+                let options = PipelineOptions::new().records(MESSAGES_OF_TRANSACTION);
                 let pipeline = Pipeline::open(link(), "invoicing", GROUP, PARTITION, OUTPUT, &options)?;
                 (Client::Pipeline(Box::new(pipeline)), partition)
             }
