@@ -40,7 +40,7 @@ pub(crate) fn slot_of(partition: &PartitionState, id: ProducerId) -> Option<&Slo
 }
 
 /// A producer's slot in a partition, if it has ever appended there.
-fn own_slot(partition: &PartitionState, id: ProducerId) -> Option<&Slot> {
+pub(crate) fn own_slot(partition: &PartitionState, id: ProducerId) -> Option<&Slot> {
     if id.slot() >= partition.slots_used.load(Ordering::Acquire) {
         // A look into the table would take memory for it.
         return None;
