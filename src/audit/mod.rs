@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `mod.rs` | the audit of a log, and what it finds |
+//! | `ahead.rs` | segments read and checked ahead of the pass, by several threads |
 //! | `partition.rs` | one pass over a partition: frames, chain, seals, marks |
 //! | `producers.rs` | the pass's other half: producers' chains, snapshots against a replay, tables against each other |
 //!
@@ -20,6 +21,7 @@
 //!
 //! There is no index on disk to compare: one is built in memory by whoever seeks.
 
+mod ahead;
 mod frame;
 mod partition;
 mod producers;

@@ -1,8 +1,13 @@
 //! One pass over a partition's segments, in order: frames, the chain of segments, seals, marks.
 
-use super::{FINDINGS_MAX, Finding, PartitionAudit, Registrations, Verdict, frame::fault_of, producers::Producers};
+use super::{
+    FINDINGS_MAX, Finding, PartitionAudit, Registrations, Verdict,
+    ahead::{Ahead, Checked},
+    frame::fault_of,
+    producers::Producers,
+};
 use crate::{
-    format::frame::Kind,
+    format::{control::Start, frame::Kind},
     names::Content,
     segment::tail::{FIRST_UNIT, Place},
     stored::{
@@ -12,6 +17,7 @@ use crate::{
     },
 };
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -130,15 +136,17 @@ impl Pass {
             self.found(Verdict::Corrupt, &path, Where { at: Some(0), ..Where::default() }, what);
         }
         let mut done = 0;
-        for segment in &segments {
-            self.segment(segment, &mut |bytes| progress(done + bytes));
-            done += segment.length;
-            self.producers.at_end_of(segment, &files, self.before.is_some_and(|before| before.whole));
-            for (path, what) in self.producers.take_faults() {
-                self.found(Verdict::Corrupt, &path, Where::default(), what);
+        Ahead::over(&segments, files.content(), FINDINGS_MAX, |ahead| {
+            for (index, segment) in segments.iter().enumerate() {
+                self.segment(segment, ahead.take(index), &mut |bytes| progress(done + bytes));
+                done += segment.length;
+                self.producers.at_end_of(segment, &files, self.before.is_some_and(|before| before.whole));
+                for (path, what) in self.producers.take_faults() {
+                    self.found(Verdict::Corrupt, &path, Where::default(), what);
+                }
+                progress(done);
             }
-            progress(done);
-        }
+        });
         let outlook = outlook_with(&files, &self.scans);
         self.judge(&outlook);
         if first.is_some() && !self.in_use {
@@ -164,9 +172,14 @@ impl Pass {
         segments
     }
 
-    fn segment(&mut self, segment: &StoredSegment, progress: &mut dyn FnMut(u64)) {
-        let mut frames = match Frames::open(segment) {
-            Ok(Some(frames)) => frames,
+    fn segment(
+        &mut self,
+        segment: &StoredSegment,
+        checked: io::Result<Option<Checked>>,
+        progress: &mut dyn FnMut(u64),
+    ) {
+        let checked = match checked {
+            Ok(Some(checked)) => checked,
             Ok(None) => {
                 let what = "it was dropped or used again by the log's writer meanwhile".to_owned();
                 self.found(Verdict::Clean, &segment.path, Where::default(), what);
@@ -179,14 +192,18 @@ impl Pass {
             }
         };
         self.summary.segments += 1;
-        let base_offset = self.chain(segment, &mut frames);
+        let base_offset = self.chain(segment, checked.start);
         if self.first_offset.is_none() {
             self.first_offset = Some(base_offset);
         }
+        let (mut frames, mut ahead) = self.take(segment, checked, base_offset);
         let mut from = Place { records: 0, units: FIRST_UNIT };
         let mut whole = true;
         loop {
-            let scan = self.scan(segment, &mut frames, from, base_offset, progress);
+            let scan = match ahead.take() {
+                Some(scan) => scan,
+                None => self.scan(segment, &mut frames, from, base_offset, progress),
+            };
             let stop = scan.stop;
             let last = scan.end;
             let frames_end = scan.frames_end;
@@ -234,7 +251,38 @@ impl Pass {
         }
     }
 
-    /// Scans frames that follow each other, and checks each one.
+    /// Takes over what was found in a segment: its frames up to the first break.
+    fn take(&mut self, segment: &StoredSegment, checked: Checked, base_offset: u64) -> (Frames, Option<Scan>) {
+        self.summary.frames += checked.count;
+        self.summary.records += checked.records;
+        let mut faults = Vec::new();
+        for (unit, follows, taken) in checked.told(base_offset) {
+            if follows {
+                self.producers.follow(&taken);
+            } else if let Some(fault) = self.producers.take(&taken).filter(|_| faults.len() < FINDINGS_MAX) {
+                faults.push((unit, taken.offset, fault));
+            }
+        }
+        let Checked { frames, scan, faults: more, marks, .. } = checked;
+        faults.extend(more.into_iter().map(|(unit, delta, fault)| (unit, base_offset + u64::from(delta), fault)));
+        self.tell(segment, faults, marks);
+        (frames, Some(scan))
+    }
+
+    fn tell(&mut self, segment: &StoredSegment, faults: Vec<(usize, u64, String)>, marks: Vec<(usize, u64)>) {
+        for (unit, offset, fault) in faults {
+            self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, Some(offset)), fault);
+        }
+        for (unit, durable) in marks {
+            if durable > segment.shape.position(unit) {
+                let what = format!("a MARK frame says that position {durable} was durable, which is behind it");
+                self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, None), what);
+            }
+            self.said_durable(durable, &segment.path, Some(unit as u64 * 8));
+        }
+    }
+
+    /// Scans frames that follow each other behind a break, and checks each one.
     fn scan(
         &mut self,
         segment: &StoredSegment,
@@ -266,16 +314,7 @@ impl Pass {
                 progress(bytes);
             }
         });
-        for (unit, offset, fault) in faults {
-            self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, Some(offset)), fault);
-        }
-        for (unit, durable) in marks {
-            if durable > segment.shape.position(unit) {
-                let what = format!("a MARK frame says that position {durable} was durable, which is behind it");
-                self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, None), what);
-            }
-            self.said_durable(durable, &segment.path, Some(unit as u64 * 8));
-        }
+        self.tell(segment, faults, marks);
         scan
     }
 
@@ -290,8 +329,7 @@ impl Pass {
     }
 
     /// Compares a segment's beginning with the end of the one before. Returns its base offset.
-    fn chain(&mut self, segment: &StoredSegment, frames: &mut Frames) -> u64 {
-        let start = frames.start();
+    fn chain(&mut self, segment: &StoredSegment, start: Option<Start>) -> u64 {
         let sealed = segment.seal.map(|seal| seal.base_offset);
         let first = self.place(segment, FIRST_UNIT, sealed);
         if start.is_none() && segment.seal.is_some() {
