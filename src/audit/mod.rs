@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `mod.rs` | the audit of a log, and what it finds |
 //! | `ahead.rs` | segments read and checked ahead of the pass, by several threads |
-//! | `partition.rs` | one pass over a partition: frames, chain, seals, marks |
+//! | `partition.rs` | one pass over a partition: frames, breaks, marks |
+//! | `links.rs` | the pass's second part: the chain of segments, seals, how bad what was found is |
 //! | `producers.rs` | the pass's other half: producers' chains, snapshots against a replay, tables against each other |
 //!
 //! | compared | with |
@@ -23,6 +24,7 @@
 
 mod ahead;
 mod frame;
+mod links;
 mod partition;
 mod producers;
 

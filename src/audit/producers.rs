@@ -247,6 +247,11 @@ impl Producers {
         told
     }
 
+    /// Position of the first record of the ledger that is no entry.
+    pub(super) fn undecodable(&self) -> Option<u64> {
+        self.replay.ledger().and_then(LedgerReplay::undecodable)
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.replay.producers().count() as u64
     }
