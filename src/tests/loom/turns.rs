@@ -124,6 +124,8 @@ fn who_is_waited_for_and_gives_up_holds_nobody_up() {
 fn a_round_that_covers_nothing_forgets_nobody() {
     loom::model(|| {
         let log = Log::new(u64::MAX);
+        log.turns.role().last_round = Duration::from_millis(1);
+        log.turns.expect(3);
         let rounds = Arc::new(AtomicU64::new(0));
         let wait = {
             let (log, rounds) = (Arc::clone(&log), Arc::clone(&rounds));
@@ -136,9 +138,12 @@ fn a_round_that_covers_nothing_forgets_nobody() {
                 log.turns.wait(&log.ends, 0, FOR_EVER, round, || {})
             }
         };
-        let other = loom::thread::spawn(wait.clone());
+        // As behind a round of three: the last who comes makes this one, and the others sleep until it is over.
+        let others = [loom::thread::spawn(wait.clone()), loom::thread::spawn(wait.clone())];
         assert_eq!(wait(), Waited::Durable);
-        assert_eq!(other.join().expect("no panic"), Waited::Durable);
+        for other in others {
+            assert_eq!(other.join().expect("no panic"), Waited::Durable);
+        }
     });
 }
 

@@ -148,6 +148,10 @@ impl Oracle {
                 least = index + 1;
             }
             let Some(attempt) = entry.attempt else { continue };
+            // A commit does not outlive what its group has read.
+            if entry.offset.is_some_and(|offset| offset > ends[0]) {
+                most = most.min(index);
+            }
             match seen(attempt) {
                 (_, _, 0) => {}
                 (true, ..) => least = index + 1,
