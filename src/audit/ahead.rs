@@ -208,7 +208,7 @@ impl Runs {
 enum Slot {
     Free,
     Taken,
-    Ready(io::Result<Option<Checked>>),
+    Ready(Box<io::Result<Option<Checked>>>),
     Gone,
 }
 
@@ -280,7 +280,7 @@ impl<'a> Ahead<'a> {
             None => Ok(None),
         };
         if let Some(slot) = self.lock().slots.get_mut(index) {
-            *slot = Slot::Ready(checked);
+            *slot = Slot::Ready(Box::new(checked));
         }
         self.changed.notify_all();
     }
@@ -309,7 +309,7 @@ impl<'a> Ahead<'a> {
                     state.passed = index + 1;
                     drop(state);
                     self.changed.notify_all();
-                    return checked;
+                    return *checked;
                 }
                 None | Some(Slot::Gone) => return Ok(None),
                 Some(Slot::Free | Slot::Taken) => {}
