@@ -18,10 +18,11 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The spread of these values; none for no values.
+    /// The spread of these values; none for no values. What is no number does not count: a repeat in which nothing was
+    /// recorded, or a ratio to one.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().collect();
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -58,6 +59,15 @@ mod tests {
         let one = Spread::of([7.0]).expect("a value");
         assert_eq!((one.median, one.min, one.max), (7.0, 7.0, 7.0));
         assert_eq!(Spread::of([]), None);
+    }
+
+    /// A saturated run's generator gave up before anything was recorded, and its results could not be read: a file has no
+    /// word for what is no number.
+    #[test]
+    fn a_repeat_that_recorded_nothing_does_not_count() {
+        let ratios = Spread::of_ratios(&[4.0, 0.0, 6.0], &[2.0, 0.0, 0.0]).expect("one of them");
+        assert_eq!((ratios.median, ratios.min, ratios.max), (2.0, 2.0, 2.0));
+        assert_eq!(Spread::of_ratios(&[1.0], &[0.0]), None);
     }
 
     #[test]
