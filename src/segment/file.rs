@@ -9,7 +9,10 @@ use super::{
     tail::{FIRST_UNIT, Place, Tail},
 };
 use crate::{
-    format::segment_header::{Seal, SealReason, SegmentHeader},
+    format::{
+        SEGMENT_HEADER_BYTES,
+        segment_header::{Seal, SealReason, SegmentHeader},
+    },
     options::Options,
     raw::{limit, mapping::Mapping, sys, window::Window},
 };
@@ -35,6 +38,9 @@ pub(crate) const USED: &str = "seg";
 pub(crate) const READY: &str = "ready";
 /// Suffix of a segment that was dropped, and waits to be used again. Of no meaning to a reopening, which removes it.
 pub(crate) const SPARE: &str = "spare";
+
+/// A flush of so much is handed to the device piece by piece.
+const STREAM_BYTES_MIN: usize = 4 << 20;
 
 /// One segment of a partition. Readers and slices keep it, and its mapping, alive.
 pub(crate) struct Segment {
@@ -370,6 +376,26 @@ impl Segment {
         }
         let _ = self.seal.set(seal);
         Ok(())
+    }
+
+    /// Makes the bytes in `[from, to)` durable. In the direct window both are multiples of a block.
+    pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
+        let Some(backing) = self.backing() else { return Ok(()) };
+        if let Backing::Mapped(mapping) = backing
+            && to - from >= STREAM_BYTES_MIN
+            && let Ok(file) = File::open(self.path())
+        {
+            mapping.write_out(&file, from, to);
+        }
+        backing.flush(from, to)
+    }
+
+    /// Has the system begin to write the segment's seal, ahead of a sync.
+    pub(crate) fn start_writing_seal(&self) {
+        // What cannot be opened here says so when it is synced.
+        if let Ok(file) = File::open(self.path()) {
+            sys::start_writing_out(&file, 0, SEGMENT_HEADER_BYTES as u64);
+        }
     }
 
     /// Gives the file the name of a segment that holds frames, if it does not have it.
