@@ -97,8 +97,10 @@ impl PartitionState {
         let begun = self.chain.begun();
         // What the committer has not come to is its to write, and not of whoever makes a snapshot.
         let durable = if self.options.flushes_by_itself() { self.durable.position() } else { u64::MAX };
-        let last = begun.iter().take_while(|one| one.seal().is_some() && one.end_of_file() <= durable).last();
-        if let Some(last) = last
+        let is_done = |one: &&Arc<Segment>| {
+            one.seal().is_some_and(|seal| one.shape().position(seal.end_units as usize) <= durable)
+        };
+        if let Some(last) = begun.iter().take_while(is_done).last()
             && last.end_of_file().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes)
         {
             self.write_snapshot_up_to(last.number())?;

@@ -378,18 +378,6 @@ impl Segment {
         Ok(())
     }
 
-    /// Makes the bytes in `[from, to)` durable. In the direct window both are multiples of a block.
-    pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
-        let Some(backing) = self.backing() else { return Ok(()) };
-        if let Backing::Mapped(mapping) = backing
-            && to - from >= STREAM_BYTES_MIN
-            && let Ok(file) = File::open(self.path())
-        {
-            mapping.write_out(&file, from, to);
-        }
-        backing.flush(from, to)
-    }
-
     /// Has the system begin to write the segment's seal, ahead of a sync.
     pub(crate) fn start_writing_seal(&self) {
         // What cannot be opened here says so when it is synced.
@@ -412,6 +400,12 @@ impl Segment {
     /// Makes the bytes in `[from, to)` durable.
     pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
         if let Some(backing) = self.backing.get() {
+            if let Backing::Mapped(mapping) = backing
+                && to - from >= STREAM_BYTES_MIN
+                && let Ok(file) = File::open(self.path())
+            {
+                mapping.write_out(&file, from, to);
+            }
             return backing.flush(from, to);
         }
         // Sealed and unmapped: what is not on the device is in the system's cache.
