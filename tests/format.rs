@@ -6,7 +6,7 @@ mod hex;
 mod logs;
 
 use logs::{directory, eventually, killed, open, small};
-use oncelog::{Answer, Log, Mode, Numbering, Stamp};
+use oncelog::{Answer, Isolation, Log, Mode, Numbering, Stamp, TransactionId};
 use std::{
     fmt::Write,
     fs,
@@ -56,6 +56,57 @@ fn write_log(log: &Log) {
     log.close_producer(closed.id).expect("closed");
     assert!(session.append(&other, 0, b"elsewhere").expect("answered").is_stored());
     assert_eq!(orders.stats().segments, 2);
+}
+
+/// A log as a kill leaves it amid transactions: one committed, with its markers; one aborted; one committed, without; and
+/// one that nobody has ended.
+fn write_transactions(log: &Log) {
+    let (left, right) = (log.partition("left").expect("a partition"), log.partition("right").expect("a partition"));
+    let group = log.group("billing").expect("a group");
+    let mut session = log.session("writer").expect("a session");
+    let mut transaction = session.begin().expect("begun");
+    assert!(transaction.append_next(&left, b"committed").expect("answered").is_stored());
+    assert!(transaction.append_batch(&right, 0, &[b"in", b"two places"]).expect("answered").is_stored());
+    transaction.commit_offset(&group, &left, 0).expect("added");
+    assert!(transaction.commit().expect("committed").wait_durable(logs::PATIENCE).expect("durable"));
+    eventually("it has its markers", || log.stats().unmarked_transactions == 0);
+    let mut transaction = session.begin().expect("begun");
+    assert!(transaction.append_next(&left, b"aborted").expect("answered").is_stored());
+    transaction.abort().expect("aborted");
+    // Taken over: the offsets are the newer generation's.
+    let group = log.group("billing").expect("the group");
+    let _visible = group.commit(&left, 1).expect("committed");
+
+    let by_id = log.register("by id").expect("registered");
+    let stamp = Stamp { producer: by_id.id, epoch: by_id.epoch, sequence: 0 };
+    let id = |number| TransactionId { producer: by_id.id, epoch: by_id.epoch, number };
+    log.begin_transaction(id(1), logs::PATIENCE).expect("begun");
+    let mut appender = left.appender().expect("an appender");
+    assert!(appender.append_in_transaction(1, stamp, b"without a marker").expect("answered").is_stored());
+    log.add_offset(id(1), &group, &left, 2).expect("added");
+    let _visible = log.commit_transaction(id(1)).expect("committed");
+    log.begin_transaction(id(2), logs::PATIENCE).expect("begun");
+    let stamp = Stamp { sequence: 1, ..stamp };
+    assert!(appender.append_in_transaction(2, stamp, b"never ended").expect("answered").is_stored());
+}
+
+/// What of a log is committed, as text.
+fn read_committed(log: &Log) -> String {
+    let mut text = String::new();
+    for name in ["left", "right"] {
+        let partition = log.partition(name).expect("a partition");
+        let mut reader = partition.read_from(0).expect("a reader");
+        reader.set_isolation(Isolation::ReadCommitted);
+        while let Some(record) = reader.next().expect("a record") {
+            let payload = std::str::from_utf8(record.payload()).expect("UTF-8");
+            writeln!(text, "committed in {name}, {}: {payload:?}", record.offset()).expect("text");
+        }
+        for group in log.groups() {
+            let offset = log.group_at(&group, 0).committed(&partition);
+            writeln!(text, "{group:?} has come to {offset:?} in {name}").expect("text");
+        }
+    }
+    text
 }
 
 /// All that can be read of a log, as text.
@@ -169,4 +220,23 @@ fn a_log_that_was_killed_is_read_to_the_last_record() {
         bless("killed", killed(directory.path()).path());
     }
     check("killed");
+}
+
+#[test]
+fn a_log_that_was_killed_amid_transactions_is_read_as_they_were_decided() {
+    if hex::bless() {
+        let directory = directory();
+        let log = open(directory.path(), &small());
+        write_transactions(&log);
+        let partitions = directory.path().join("partitions");
+        eventually("the segments have their names", || {
+            ["left", "right", "__producers", "__transactions"]
+                .iter()
+                .all(|name| partitions.join(name).join("0000000000000001.seg").exists())
+        });
+        bless("transactions", killed(directory.path()).path());
+    }
+    let directory = restored("transactions");
+    let log = open(directory.path(), &small());
+    hex::check(&golden("transactions.txt"), &(read_log(&log) + &read_committed(&log)));
 }

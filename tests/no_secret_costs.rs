@@ -5,7 +5,7 @@
 mod logs;
 
 use logs::{directory, open, small};
-use oncelog::{Answer, Log, Partition, Stamp, Verify};
+use oncelog::{Answer, Isolation, Log, Partition, Stamp, TransactionId, Verify};
 use oncelog_load::count_system_calls;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -123,24 +123,60 @@ fn appending() {
     });
 }
 
+/// The first append to a partition enters it, under the ledger's lock; the others are as those outside of transactions.
+fn appending_in_transactions() {
+    let (_directory, log, partition) = with_room();
+    let payload = [7; 100];
+    let mut session = log.session("session").expect("a session");
+    let mut transaction = session.begin().expect("begun");
+    counted("a session's append in a transaction", |_| {
+        let answer = transaction.append_next(&partition, &payload).expect("answered");
+        assert!(matches!(answer, Answer::Appended { .. }));
+    });
+    let _visible = transaction.commit().expect("committed");
+    let by_id = log.register("by id").expect("registered");
+    let id = TransactionId { producer: by_id.id, epoch: by_id.epoch, number: 1 };
+    log.begin_transaction(id, logs::PATIENCE).expect("begun");
+    let mut appender = partition.appender().expect("an appender");
+    counted("an append by id in a transaction", |sequence| {
+        let stamp = Stamp { producer: by_id.id, epoch: by_id.epoch, sequence };
+        let answer = appender.append_in_transaction(1, stamp, &payload).expect("answered");
+        assert!(matches!(answer, Answer::Appended { .. }));
+    });
+}
+
 fn reading() {
-    let (_directory, _log, partition) = with_room();
+    let (_directory, log, partition) = with_room();
     let mut appender = partition.appender().expect("an appender");
     for _ in 0..4 * STEPS {
         appender.append(&[7; 100]).expect("appended");
     }
+    // Behind an aborted one, and in one that is committed.
+    let mut session = log.session("session").expect("a session");
+    let mut transaction = session.begin().expect("begun");
+    assert!(transaction.append_next(&partition, &[7; 100]).expect("answered").is_stored());
+    transaction.abort().expect("aborted");
+    let mut transaction = session.begin().expect("begun");
+    for _ in 0..12 * STEPS {
+        assert!(transaction.append_next(&partition, &[7; 100]).expect("answered").is_stored());
+    }
+    let _visible = transaction.commit().expect("committed");
     for verify in [Verify::Always, Verify::Never] {
-        let mut reader = partition.read_from(0).expect("a reader");
-        reader.set_verify(verify);
-        counted("a record read", |_| {
-            assert_eq!(reader.next().expect("read").expect("a record").payload().len(), 100);
-        });
+        for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
+            let mut reader = partition.read_from(0).expect("a reader");
+            reader.set_verify(verify);
+            reader.set_isolation(isolation);
+            counted("a record read", |_| {
+                assert_eq!(reader.next().expect("read").expect("a record").payload().len(), 100);
+            });
+        }
     }
 }
 
 #[test]
 fn the_hot_paths_allocate_nothing_and_call_no_system() {
     appending();
+    appending_in_transactions();
     reading();
     assert_eq!(allocations(|| drop(Box::new(1))), 1, "what is counted here is counted");
 }

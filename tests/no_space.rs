@@ -190,6 +190,7 @@ fn a_commit_without_room_leaves_the_transaction_open() {
         let refused = log.commit_transaction(id);
         assert!(matches!(refused, Err(TransactionError::Append(_))), "{refused:?}");
         assert_eq!(log.open_transactions().len(), 1);
+        assert_eq!(beside.stats().stable_offset, 1, "nobody is let past what is not committed");
     }
     let within = Stamp { sequence: 2, ..stamp };
     assert!(appender.append_in_transaction(1, within, &[2; 200]).expect("room").is_stored(), "it goes on");

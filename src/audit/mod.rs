@@ -3,7 +3,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `mod.rs` | the audit of a log, and what it finds |
-//! | `partition.rs` | one pass over a partition: frames, chain, seals, marks |
+//! | `ahead.rs` | segments read and checked ahead of the pass, by several threads |
+//! | `partition.rs` | one pass over a partition: frames, breaks, marks |
+//! | `links.rs` | the pass's second part: the chain of segments, seals, how bad what was found is |
 //! | `producers.rs` | the pass's other half: producers' chains, snapshots against a replay, tables against each other |
 //!
 //! | compared | with |
@@ -20,7 +22,9 @@
 //!
 //! There is no index on disk to compare: one is built in memory by whoever seeks.
 
+mod ahead;
 mod frame;
+mod links;
 mod partition;
 mod producers;
 

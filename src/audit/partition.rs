@@ -1,6 +1,11 @@
 //! One pass over a partition's segments, in order: frames, the chain of segments, seals, marks.
 
-use super::{FINDINGS_MAX, Finding, PartitionAudit, Registrations, Verdict, frame::fault_of, producers::Producers};
+use super::{
+    FINDINGS_MAX, Finding, PartitionAudit, Registrations, Verdict,
+    ahead::{Ahead, Checked},
+    frame::fault_of,
+    producers::Producers,
+};
 use crate::{
     format::frame::Kind,
     names::Content,
@@ -8,10 +13,11 @@ use crate::{
     stored::{
         files::{PartitionFiles, StoredSegment},
         frames::{Frames, Item, Scan, Stop},
-        outlook::{Outlook, Scans, outlook_with},
+        outlook::{Scans, outlook_with},
     },
 };
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,30 +27,30 @@ const PROGRESS_STEP: u64 = 8 << 20;
 
 /// See the head of this file.
 pub(super) struct Pass {
-    files: Arc<PartitionFiles>,
-    in_use: bool,
-    producers: Producers,
-    scans: Scans,
-    findings: Vec<Finding>,
+    pub(super) files: Arc<PartitionFiles>,
+    pub(super) in_use: bool,
+    pub(super) producers: Producers,
+    pub(super) scans: Scans,
+    pub(super) findings: Vec<Finding>,
     more: u64,
     /// Where the segment before has ended: its number, its file's end, its last frame's end, the offset that comes next.
-    before: Option<Before>,
+    pub(super) before: Option<Before>,
     /// The furthest position that was said to be durable, and by what.
-    durable: Option<(u64, PathBuf, Option<u64>)>,
-    summary: PartitionAudit,
+    pub(super) durable: Option<(u64, PathBuf, Option<u64>)>,
+    pub(super) summary: PartitionAudit,
     first_offset: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
-struct Before {
-    number: u64,
-    end_of_file: u64,
-    frames_end: u64,
+pub(super) struct Before {
+    pub(super) number: u64,
+    pub(super) end_of_file: u64,
+    pub(super) frames_end: u64,
     /// The same, or the end of the padding behind it.
-    padding_end: u64,
-    offset: u64,
+    pub(super) padding_end: u64,
+    pub(super) offset: u64,
     /// Nothing was missing up to its end.
-    whole: bool,
+    pub(super) whole: bool,
 }
 
 /// A place that a finding is about.
@@ -66,7 +72,7 @@ enum Behind {
 }
 
 /// How findings of damage are judged once it is known where recovery would end the partition.
-const UNJUDGED: Verdict = Verdict::TornTail;
+pub(super) const UNJUDGED: Verdict = Verdict::TornTail;
 
 impl Pass {
     pub(super) fn new(files: &Arc<PartitionFiles>, in_use: bool) -> Self {
@@ -99,7 +105,7 @@ impl Pass {
         pass
     }
 
-    fn push(&mut self, finding: Finding) {
+    pub(super) fn push(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
@@ -130,14 +136,24 @@ impl Pass {
             self.found(Verdict::Corrupt, &path, Where { at: Some(0), ..Where::default() }, what);
         }
         let mut done = 0;
-        for segment in &segments {
-            self.segment(segment, &mut |bytes| progress(done + bytes));
-            done += segment.length;
-            self.producers.at_end_of(segment, &files, self.before.is_some_and(|before| before.whole));
-            for (path, what) in self.producers.take_faults() {
-                self.found(Verdict::Corrupt, &path, Where::default(), what);
+        Ahead::over(&segments, files.content(), FINDINGS_MAX, |ahead| {
+            for (index, segment) in segments.iter().enumerate() {
+                self.segment(segment, ahead.take(index), &mut |bytes| progress(done + bytes));
+                done += segment.length;
+                self.producers.at_end_of(segment, &files, self.before.is_some_and(|before| before.whole));
+                for (path, what) in self.producers.take_faults() {
+                    self.found(Verdict::Corrupt, &path, Where::default(), what);
+                }
+                progress(done);
             }
-            progress(done);
+        });
+        if let Some(position) = self.producers.undecodable() {
+            let holder = segments.iter().find(|segment| position < segment.end_of_file());
+            let (path, at) = holder.map_or((&files.directory, None), |segment| {
+                (&segment.path, position.checked_sub(segment.header.base_position))
+            });
+            let what = "no entry of the ledger that this build knows: opening refuses".to_owned();
+            self.found(Verdict::Corrupt, path, Where { at, position: Some(position), offset: None }, what);
         }
         let outlook = outlook_with(&files, &self.scans);
         self.judge(&outlook);
@@ -164,9 +180,14 @@ impl Pass {
         segments
     }
 
-    fn segment(&mut self, segment: &StoredSegment, progress: &mut dyn FnMut(u64)) {
-        let mut frames = match Frames::open(segment) {
-            Ok(Some(frames)) => frames,
+    fn segment(
+        &mut self,
+        segment: &StoredSegment,
+        checked: io::Result<Option<Checked>>,
+        progress: &mut dyn FnMut(u64),
+    ) {
+        let checked = match checked {
+            Ok(Some(checked)) => checked,
             Ok(None) => {
                 let what = "it was dropped or used again by the log's writer meanwhile".to_owned();
                 self.found(Verdict::Clean, &segment.path, Where::default(), what);
@@ -179,14 +200,18 @@ impl Pass {
             }
         };
         self.summary.segments += 1;
-        let base_offset = self.chain(segment, &mut frames);
+        let base_offset = self.chain(segment, checked.start);
         if self.first_offset.is_none() {
             self.first_offset = Some(base_offset);
         }
+        let (mut frames, mut ahead) = self.take(segment, checked, base_offset);
         let mut from = Place { records: 0, units: FIRST_UNIT };
         let mut whole = true;
         loop {
-            let scan = self.scan(segment, &mut frames, from, base_offset, progress);
+            let scan = match ahead.take() {
+                Some(scan) => scan,
+                None => self.scan(segment, &mut frames, from, base_offset, progress),
+            };
             let stop = scan.stop;
             let last = scan.end;
             let frames_end = scan.frames_end;
@@ -234,7 +259,38 @@ impl Pass {
         }
     }
 
-    /// Scans frames that follow each other, and checks each one.
+    /// Takes over what was found in a segment: its frames up to the first break.
+    fn take(&mut self, segment: &StoredSegment, checked: Checked, base_offset: u64) -> (Frames, Option<Scan>) {
+        self.summary.frames += checked.count;
+        self.summary.records += checked.records;
+        let mut faults = Vec::new();
+        for (unit, follows, taken) in checked.told(base_offset) {
+            if follows {
+                self.producers.follow(&taken);
+            } else if let Some(fault) = self.producers.take(&taken).filter(|_| faults.len() < FINDINGS_MAX) {
+                faults.push((unit, taken.offset, fault));
+            }
+        }
+        let Checked { frames, scan, faults: more, marks, .. } = checked;
+        faults.extend(more.into_iter().map(|(unit, delta, fault)| (unit, base_offset + u64::from(delta), fault)));
+        self.tell(segment, faults, marks);
+        (frames, Some(scan))
+    }
+
+    fn tell(&mut self, segment: &StoredSegment, faults: Vec<(usize, u64, String)>, marks: Vec<(usize, u64)>) {
+        for (unit, offset, fault) in faults {
+            self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, Some(offset)), fault);
+        }
+        for (unit, durable) in marks {
+            if durable > segment.shape.position(unit) {
+                let what = format!("a MARK frame says that position {durable} was durable, which is behind it");
+                self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, None), what);
+            }
+            self.said_durable(durable, &segment.path, Some(unit as u64 * 8));
+        }
+    }
+
+    /// Scans frames that follow each other behind a break, and checks each one.
     fn scan(
         &mut self,
         segment: &StoredSegment,
@@ -266,100 +322,17 @@ impl Pass {
                 progress(bytes);
             }
         });
-        for (unit, offset, fault) in faults {
-            self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, Some(offset)), fault);
-        }
-        for (unit, durable) in marks {
-            if durable > segment.shape.position(unit) {
-                let what = format!("a MARK frame says that position {durable} was durable, which is behind it");
-                self.found(Verdict::Corrupt, &segment.path, self.place(segment, unit, None), what);
-            }
-            self.said_durable(durable, &segment.path, Some(unit as u64 * 8));
-        }
+        self.tell(segment, faults, marks);
         scan
     }
 
-    fn place(&self, segment: &StoredSegment, unit: usize, offset: Option<u64>) -> Where {
+    pub(super) fn place(&self, segment: &StoredSegment, unit: usize, offset: Option<u64>) -> Where {
         Where { at: Some(unit as u64 * 8), position: Some(segment.shape.position(unit)), offset }
     }
 
     fn said_durable(&mut self, durable: u64, path: &Path, at: Option<u64>) {
         if self.durable.as_ref().is_none_or(|(most, ..)| *most < durable) {
             self.durable = Some((durable, path.to_owned(), at));
-        }
-    }
-
-    /// Compares a segment's beginning with the end of the one before. Returns its base offset.
-    fn chain(&mut self, segment: &StoredSegment, frames: &mut Frames) -> u64 {
-        let start = frames.start();
-        let sealed = segment.seal.map(|seal| seal.base_offset);
-        let first = self.place(segment, FIRST_UNIT, sealed);
-        if start.is_none() && segment.seal.is_some() {
-            let what = "the segment does not begin with a START frame".to_owned();
-            self.found(UNJUDGED, &segment.path, first, what);
-        }
-        let expected = self.before.map_or(0, |before| before.offset);
-        let base_offset = start.map(|start| start.base_offset).or(sealed).unwrap_or(expected);
-        let Some(before) = self.before else { return base_offset };
-        if before.number + 1 < segment.number {
-            let missing = match before.number + 2 == segment.number {
-                true => format!("segment {} is missing", before.number + 1),
-                false => format!("segments {} to {} are missing", before.number + 1, segment.number - 1),
-            };
-            let lost = base_offset.saturating_sub(before.offset);
-            let what = format!("{missing}: offsets {} to {base_offset} ({lost} records)", before.offset);
-            let place = Where { offset: Some(before.offset), position: Some(before.end_of_file), at: None };
-            self.found(UNJUDGED, &segment.path, place, what);
-            self.producers.doubt();
-            return base_offset;
-        }
-        if segment.header.base_position != before.end_of_file {
-            let what = format!(
-                "the header says that the file begins at position {}, and the file before it ends at {}",
-                segment.header.base_position, before.end_of_file
-            );
-            self.found(Verdict::Corrupt, &segment.path, Where { at: Some(56), ..Where::default() }, what);
-        }
-        if before.offset != base_offset {
-            let what =
-                format!("it begins at offset {base_offset}, and the segment before it ends at {}", before.offset);
-            self.found(UNJUDGED, &segment.path, first, what);
-            self.producers.doubt();
-        } else if let Some(start) = start.filter(|start| {
-            // Recovery ends a partition whose last segment is full behind its padding.
-            before.whole && ![before.frames_end, before.padding_end].contains(&start.previous_end)
-        }) {
-            let what = format!(
-                "the START frame says that the segment before ends at position {}, and its frames end at {}",
-                start.previous_end, before.frames_end
-            );
-            self.found(Verdict::Corrupt, &segment.path, first, what);
-        }
-        base_offset
-    }
-
-    /// Compares a seal with the frames that it seals.
-    fn seal(&mut self, segment: &StoredSegment, scan: &Scan, base_offset: u64) {
-        let Some(seal) = segment.seal else { return };
-        let slot = seal.slot() as u64;
-        let times = [scan.latest_record_ms, scan.latest_ms];
-        let fields = [
-            (8, "the end at unit", seal.end_units, scan.end.units as u64),
-            (16, "records:", seal.records, scan.end.records),
-            (24, "base offset", seal.base_offset, base_offset),
-            (
-                32,
-                "latest time",
-                seal.latest_ms,
-                if times.contains(&seal.latest_ms) { seal.latest_ms } else { times[0] },
-            ),
-        ];
-        for (at, name, sealed, found) in fields {
-            if sealed != found {
-                let place = Where { at: Some(slot + at), position: None, offset: Some(base_offset) };
-                let what = format!("the seal says {name} {sealed}, and the frames say {found}");
-                self.found(Verdict::Corrupt, &segment.path, place, what);
-            }
         }
     }
 
@@ -414,52 +387,6 @@ impl Pass {
         };
         self.found(verdict, &segment.path, place, what);
         next.map_or(Behind::Lost, Behind::Frame)
-    }
-
-    /// Judges what was found by what recovery would make of it: damage that it would take for a torn end is no corruption.
-    fn judge(&mut self, outlook: &Outlook) {
-        for finding in &mut self.findings {
-            if finding.verdict == UNJUDGED
-                && (outlook.refused.is_some() || finding.position.is_some_and(|at| at < outlook.end_position))
-            {
-                finding.verdict = Verdict::Corrupt;
-            }
-        }
-        if let Some(refused) = outlook.refused.as_ref().filter(|_| !self.in_use) {
-            let finding = Finding::of_error(refused, Some(&self.files.name));
-            let what = format!("opening for writing refuses: {}", finding.what);
-            self.push(Finding { what, ..finding });
-        } else if !self.in_use {
-            for dropped in outlook.dropped.iter().filter(|dropped| dropped.bytes > 0) {
-                let is_ready = dropped.reason.starts_with("prepared");
-                let known = self.findings.iter().any(|finding| finding.path == dropped.path);
-                if !is_ready && !known && !self.is_free(&dropped.path, dropped.at) {
-                    let place = Where { at: Some(dropped.at), ..Where::default() };
-                    let what = format!("opening for writing drops {} bytes: {}", dropped.bytes, dropped.reason);
-                    self.found(Verdict::TornTail, &dropped.path.clone(), place, what);
-                }
-            }
-        }
-        if let Some((durable, path, at)) = self.durable.take()
-            && durable > outlook.reach()
-            && !self.in_use
-        {
-            let what = format!("position {durable} was durable, and the partition ends at {}", outlook.end_position);
-            let place = Where { at, position: Some(durable), offset: Some(outlook.end_offset) };
-            self.found(Verdict::Corrupt, &path, place, what);
-        }
-        self.summary.end_offset = outlook.end_offset;
-    }
-
-    /// Whether nothing was ever published in a segment from that byte on: its free space.
-    fn is_free(&self, path: &Path, at: u64) -> bool {
-        let named = self.files.used.iter().chain(&self.files.ready).find(|named| named.path == *path);
-        let Some(segment) = named.and_then(|named| named.segment.as_ref()).filter(|segment| segment.seal.is_none())
-        else {
-            return false;
-        };
-        let scan = self.scans.get(&segment.number);
-        at >= FIRST_UNIT as u64 * 8 && scan.is_some_and(|scan| scan.stop == Some(Stop::Nothing))
     }
 
     pub(super) fn content(&self) -> Content {

@@ -33,9 +33,11 @@ pub(super) struct Producers {
     replay: Replay,
     /// Position from which on every batch is in the replay; 0 for all there ever were. None while something is missing.
     complete_from: Option<u64>,
-    /// The replay that recovery would do: from the newest snapshot on.
+    /// The replay that recovery would do, from the newest snapshot on; where there is none, it would be the other one.
     recovered: Option<Replay>,
     snapshots: BTreeMap<u64, (PathBuf, Snapshot)>,
+    /// The newest one that stands at the end of its segment: recovery begins with it.
+    newest: Option<u64>,
     agreed: u64,
     faults: Vec<Fault>,
 }
@@ -45,8 +47,9 @@ impl Producers {
         Self {
             replay: Replay::new(files.content()),
             complete_from: Some(0),
-            recovered: Some(Replay::new(files.content())),
+            recovered: None,
             snapshots: BTreeMap::new(),
+            newest: None,
             agreed: 0,
             faults: Vec::new(),
         }
@@ -66,6 +69,12 @@ impl Producers {
                 Err(reason) => self.faults.push((path.clone(), format!("the snapshot is damaged: {reason}"))),
             }
         }
+        let stands = |(number, (_, snapshot)): &(&u64, &(PathBuf, Snapshot))| {
+            let segment = files.used.iter().filter_map(|named| named.segment.as_ref()).find(|of| of.number == **number);
+            let end = segment.and_then(|of| Some(of.shape.position(of.seal?.end_units as usize)));
+            end == Some(snapshot.header.end_position)
+        };
+        self.newest = self.snapshots.iter().rev().find(stands).map(|(number, _)| *number);
         let Some(first) = first else {
             if let Some((_, snapshot)) = self.snapshots.values().next_back() {
                 self.replay = Replay::from_snapshot(snapshot, files.content());
@@ -77,7 +86,9 @@ impl Producers {
             let before = self.snapshots.get(&(first.number - 1));
             let replay = before.map(|(_, snapshot)| Replay::from_snapshot(snapshot, files.content()));
             self.complete_from = Some(if replay.is_some() { 0 } else { first.header.base_position });
-            self.recovered.clone_from(&replay);
+            if self.newest.is_none_or(|newest| newest < first.number) {
+                self.recovered.clone_from(&replay);
+            }
             self.replay = replay.unwrap_or_else(|| Replay::new(files.content()));
         }
     }
@@ -89,6 +100,14 @@ impl Producers {
     /// Something is missing: what is replayed from here on says nothing before the next snapshot.
     pub(super) fn doubt(&mut self) {
         self.complete_from = None;
+    }
+
+    /// Takes a batch into account that follows its producer's batch before.
+    pub(super) fn follow(&mut self, frame: &Taken<'_>) {
+        self.replay.take(frame);
+        if let Some(recovered) = &mut self.recovered {
+            recovered.take(frame);
+        }
     }
 
     /// Takes a frame into account; returns what is wrong with its place among its producer's.
@@ -167,7 +186,7 @@ impl Producers {
         self.agreed += u64::from(agrees && whole);
         self.faults.extend(faults.into_iter().map(|what| (path.clone(), what)));
         let again = Replay::from_snapshot(snapshot, files.content());
-        if stands {
+        if stands && self.newest == Some(segment.number) {
             self.recovered = Some(again.clone());
         }
         if agrees && self.complete_from != Some(0) {
@@ -226,6 +245,11 @@ impl Producers {
         }
         told.truncate(TOLD_MAX);
         told
+    }
+
+    /// Position of the first record of the ledger that is no entry.
+    pub(super) fn undecodable(&self) -> Option<u64> {
+        self.replay.ledger().and_then(LedgerReplay::undecodable)
     }
 
     pub(super) fn count(&self) -> u64 {

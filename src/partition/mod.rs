@@ -38,7 +38,7 @@ pub(crate) mod ledger;
 pub(crate) mod listing;
 pub(crate) mod marker;
 #[cfg(not(loom))]
-mod pages;
+pub(crate) mod pages;
 #[cfg(not(loom))]
 pub(crate) mod preparer;
 #[cfg(not(loom))]

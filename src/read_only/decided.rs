@@ -6,6 +6,7 @@
 
 use super::ReadOnlyPartition;
 use crate::{
+    error::OpenError,
     format::ledger::{CommitPart, GroupOffset},
     ids::ProducerId,
     names::Content,
@@ -48,6 +49,36 @@ fn bears_out(partition: &ReadOnlyPartition, part: &CommitPart) -> bool {
     let units = frame.units;
     let stored = frames.raw(unit, units).get(8..).and_then(|rest| rest.first_chunk().copied());
     stored.is_some_and(|stored| u64::from_le_bytes(stored) == checksum)
+}
+
+/// As `first_not_borne_out` of `outcome.rs`: what opening refuses if the ledger commits something in a partition that is not
+/// there.
+pub(super) fn refuse_missing(partitions: &[ReadOnlyPartition]) -> Option<(usize, OpenError)> {
+    let own = partitions.iter().position(|partition| partition.files.content() == Content::Ledger)?;
+    let ledger = partitions.get(own)?;
+    for commit in ledger.outlook.replay.ledger()?.commits() {
+        let missing = |number: u32| {
+            let reason = format!(
+                "the ledger's entry at offset {} commits transaction {} of producer {} in partition number {number}, which \
+                 is not there",
+                commit.offset, commit.transaction, commit.producer
+            );
+            Some((own, OpenError::Corrupt { path: ledger.files.directory.clone(), at: 0, reason }))
+        };
+        for part in commit.parts {
+            let Some(partition) = partitions.get(part.partition as usize) else { return missing(part.partition) };
+            if !bears_out(partition, part) {
+                return None;
+            }
+        }
+        for one in commit.offsets {
+            let Some(partition) = partitions.get(one.partition as usize) else { return missing(one.partition) };
+            if one.offset > partition.outlook.end_offset {
+                return None;
+            }
+        }
+    }
+    None
 }
 
 /// The outcome of every partition's transactions, in the partitions' order.

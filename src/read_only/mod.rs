@@ -15,7 +15,7 @@ mod reader;
 pub use level::Level;
 pub use reader::{ReadOnlyReader, StoredRecord};
 
-use decided::{Decided, decide};
+use decided::{Decided, decide, refuse_missing};
 
 use crate::{
     error::OpenError,
@@ -141,6 +141,11 @@ impl ReadOnlyLog {
         let decided = decide(&partitions, in_use);
         for (partition, decided) in partitions.iter_mut().zip(decided) {
             partition.decided = decided;
+        }
+        if let Some((own, refused)) = refuse_missing(&partitions)
+            && let Some(ledger) = partitions.get_mut(own)
+        {
+            ledger.outlook.refused.get_or_insert_with(|| Arc::new(refused));
         }
         Ok(Self {
             in_use,

@@ -216,7 +216,10 @@ impl Frames {
     }
 
     /// Looks at `unit`, which is the end of a frame, or any place where one may begin.
-    #[inline]
+    ///
+    /// Inlined whatever the compiler thinks of it, and so is `frame`: a frame that is handed back through memory is loaded
+    /// in other pieces than it was stored in, which stalls (seen as a fifth of the time that it takes to verify a log).
+    #[inline(always)]
     pub(crate) fn at(&mut self, unit: usize) -> Item<'_> {
         let capacity = self.shape.capacity;
         let Some(word) = self.bytes(unit * 8, 8).first_chunk::<8>().map(|word| u64::from_le_bytes(*word)) else {
@@ -229,14 +232,19 @@ impl Frames {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn frame(&mut self, unit: usize, units: usize) -> Item<'_> {
         let (position, salt) = (self.shape.position(unit), self.shape.salt);
         let bytes = self.bytes(unit * 8, units * 8);
         if bytes.len() < units * 8 {
             return Item::Broken("the file ends inside of this frame");
         }
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
+        // One load and one check a word: byte by byte this was a third of the time that it takes to verify a log. What a
+        // frame's length has no room for is 0, and then no checksum agrees.
+        let word = |at: usize| {
+            let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            word.map_or(0, |word| u64::from_le_bytes(*word))
+        };
         let Some(stored) = Stored::new([word(CHECKSUM_AT + 8), word(CHECKSUM_AT + 16)], units) else {
             return Item::Broken("the publication word is followed by no frame's header");
         };

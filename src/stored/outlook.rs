@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{OpenError, io_at},
     format::SEGMENT_HEADER_BYTES,
-    partition::{replay::Replay, snapshots::read},
+    partition::{ledger::LedgerReplay, replay::Replay, snapshots::read},
     segment::tail::{FIRST_UNIT, Place},
 };
 use std::{
@@ -270,7 +270,19 @@ impl Outlook {
             let reason = format!("the segments end at position {end}, and all up to position {durable} was durable");
             return Err(corrupt(&files.directory, 0, reason));
         }
-        Ok(())
+        match self.replay.ledger().and_then(LedgerReplay::undecodable) {
+            Some(position) => Err(self.undecodable(files, position)),
+            None => Ok(()),
+        }
+    }
+
+    /// As in `partition/recovery.rs`: a record of the ledger that this build can't read.
+    fn undecodable(&self, files: &PartitionFiles, position: u64) -> Arc<OpenError> {
+        let reason = format!("no entry of the ledger that this build knows, at position {position}");
+        match self.kept.iter().map(|kept| &kept.segment).find(|segment| position < segment.end_of_file()) {
+            Some(segment) => corrupt(&segment.path, position - segment.header.base_position, reason),
+            None => corrupt(&files.directory, position, reason),
+        }
     }
 
     /// As `reach` of `partition/recovery.rs`.

@@ -2,6 +2,7 @@
 //! be guessed.
 
 use crate::{
+    audit::{Audit, Verdict},
     core::Source,
     error::OpenError,
     format::ledger::{CommitPart, LedgerEntry},
@@ -12,6 +13,7 @@ use crate::{
         append::Cursor,
         body::{Single, fit},
     },
+    read_only::ReadOnlyLog,
 };
 use std::{fs, path::Path};
 
@@ -33,6 +35,11 @@ fn a_record_of_the_ledger_that_is_no_entry_refuses_to_open_with_its_position() {
         let offsets = Cursor::new(own.chain.newest_tail()).append(&fitting, 0, &source).expect("appended");
         assert_eq!(offsets.first, 1);
     }
+    // And so say those who only look.
+    let seen = ReadOnlyLog::open(directory.path()).expect("a log");
+    let refused = seen.all_partitions().iter().find_map(|partition| partition.recovery().refused);
+    assert!(refused.is_some_and(|refused| refused.to_string().contains("ledger")), "it would open");
+    assert_eq!(Audit::run(directory.path(), None, |_| {}).expect("a log").verdict, Verdict::Corrupt);
     match open() {
         Err(OpenError::Corrupt { path, at, reason }) => {
             assert!(path.to_string_lossy().contains(TRANSACTIONS), "{}", path.display());

@@ -118,21 +118,31 @@ fn who_is_waited_for_and_gives_up_holds_nobody_up() {
     });
 }
 
-/// The record is behind a frame that is open: rounds find nothing, and whoever waits for one comes back each time.
+/// The record is behind a frame that is open until the second round: the first finds nothing, and whoever has waited for it
+/// comes back.
 #[test]
 fn a_round_that_covers_nothing_forgets_nobody() {
     loom::model(|| {
         let log = Log::new(u64::MAX);
-        let waiting: Vec<_> = (0..2)
-            .map(|_| {
-                let log = Arc::clone(&log);
-                loom::thread::spawn(move || log.turns.wait(&log.ends, 0, FOR_EVER, || log.round(), || {}))
-            })
-            .collect();
-        loom::thread::yield_now();
-        log.ends.visible.store(1, Ordering::Release);
-        for waiting in waiting {
-            assert_eq!(waiting.join().expect("no panic"), Waited::Durable);
+        log.turns.role().last_round = Duration::from_millis(1);
+        log.turns.expect(3);
+        let rounds = Arc::new(AtomicU64::new(0));
+        let wait = {
+            let (log, rounds) = (Arc::clone(&log), Arc::clone(&rounds));
+            move || {
+                let round = || {
+                    let open = rounds.fetch_add(1, Ordering::AcqRel) == 0;
+                    log.ends.visible.store(u64::from(!open), Ordering::Release);
+                    log.round()
+                };
+                log.turns.wait(&log.ends, 0, FOR_EVER, round, || {})
+            }
+        };
+        // As behind a round of three: the last who comes makes this one, and the others sleep until it is over.
+        let others = [loom::thread::spawn(wait.clone()), loom::thread::spawn(wait.clone())];
+        assert_eq!(wait(), Waited::Durable);
+        for other in others {
+            assert_eq!(other.join().expect("no panic"), Waited::Durable);
         }
     });
 }

@@ -14,6 +14,9 @@ fn a_short_soak_finds_nothing_and_says_what_it_did() {
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(output.status.success(), "{told:#} {}", String::from_utf8_lossy(&output.stderr));
     assert!(told["fault"].is_null() && told["turns"].as_u64() > Some(0), "{told:#}");
+    for what in ["retries", "transactions_committed", "transactions_aborted", "records_read_beside_transactions"] {
+        assert!(told["closes"] == 0 || told[what].as_u64() > Some(0), "none of these: {what}; {told:#}");
+    }
     assert_eq!(
         told["turns"].as_u64(),
         told["kills"].as_u64().zip(told["closes"].as_u64()).map(|(one, other)| one + other)

@@ -3,6 +3,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
+use crate::entries;
 use crate::files::Files;
 use crate::layout::{FRAMES_AT, Kind, fix, frames, kind_of, put, word, write_frame};
 
@@ -17,6 +18,8 @@ const FILE_BYTES_MAX: usize = 256 << 10;
 pub(crate) enum Scope {
     Segments,
     Snapshots,
+    /// What the ledger says.
+    Records,
     All,
 }
 
@@ -44,7 +47,7 @@ const EDGES: [u64; 20] = [
     u64::MAX,
 ];
 
-fn number(input: &mut Unstructured<'_>) -> Result<u64> {
+pub(crate) fn number(input: &mut Unstructured<'_>) -> Result<u64> {
     Ok(match input.int_in_range(0..=3_u8)? {
         0 => *input.choose(&EDGES)?,
         1 => input.int_in_range(0..=300_u64)?,
@@ -87,12 +90,18 @@ pub(crate) fn edited(bases: &[Files], scope: Scope, input: &mut Unstructured<'_>
             .filter(|name| match scope {
                 Scope::Segments => kind_of(name) == Kind::Segment,
                 Scope::Snapshots => kind_of(name) == Kind::Snapshot,
+                Scope::Records => kind_of(name) == Kind::Segment,
                 Scope::All => true,
             })
             .cloned()
             .collect();
         if names.is_empty() || input.is_empty() {
             break;
+        }
+        if scope == Scope::Records && !input.ratio(1, 6)? {
+            entries::forge(&mut files, input)?;
+            is_forged = true;
+            continue;
         }
         let name = input.choose(&names)?.clone();
         is_forged |= edit(&mut files, &name, scope, may_forge, input)?;

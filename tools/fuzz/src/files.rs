@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 /// Files by their names below the log's directory.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-/// The golden logs: one that was closed, and one as a kill leaves it.
+/// The golden logs: one that was closed, one as a kill leaves it, and one that was killed amid transactions.
 pub(crate) fn golden() -> io::Result<Vec<Files>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
-    ["closed", "killed"].iter().map(|name| below(&root.join(name))).collect()
+    ["closed", "killed", "transactions"].iter().map(|name| below(&root.join(name))).collect()
 }
 
 fn below(root: &Path) -> io::Result<Files> {

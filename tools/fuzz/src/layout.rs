@@ -40,6 +40,11 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, with: &[u8]) {
     }
 }
 
+/// Position of a segment's first byte.
+pub(crate) fn base_position(bytes: &[u8]) -> u64 {
+    word(bytes, BASE_POSITION_AT)
+}
+
 fn put_word(bytes: &mut [u8], at: usize, value: u64) {
     put(bytes, at, &value.to_le_bytes());
 }

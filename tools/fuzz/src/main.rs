@@ -15,11 +15,13 @@ mod coverage;
 mod crashes;
 mod damaged;
 mod edits;
+mod entries;
 mod files;
 mod guard;
 mod inputs;
 mod layout;
 mod operations;
+mod transactions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,7 @@ use self::operations::logs::directory_in_memory;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo run --profile fuzz -p oncelog-fuzz -- --seconds 60                     each target for 12 s
+  cargo run --profile fuzz -p oncelog-fuzz -- --seconds 60                     each target for 9 s
   cargo run --profile fuzz -p oncelog-fuzz -- --target segment --seconds 3600 --seed 7
   cargo run --profile fuzz -p oncelog-fuzz -- --seconds 0                      the seeds alone
   cargo run --profile fuzz -p oncelog-fuzz -- --target crashes --input FILE    one input again
@@ -57,10 +59,14 @@ enum Target {
     Snapshot,
     /// A log's directory with any files.
     Directory,
+    /// Records of the ledger: commits, offsets, generations.
+    Record,
     /// Operations on a log and on an oracle.
     Operations,
     /// Crashes and reopenings in any order.
     Crashes,
+    /// Transactions, their ends, crashes and reopenings in any order.
+    Transactions,
 }
 
 /// Fuzz the log: damaged files, random operations, random crashes.
@@ -122,9 +128,12 @@ fn damaged(target: Target, bases: &[Files], input: &mut Unstructured<'_>) -> Opt
     let scope = match target {
         Target::Segment => Scope::Segments,
         Target::Snapshot => Scope::Snapshots,
+        Target::Record => Scope::Records,
         Target::Directory => Scope::All,
-        Target::Operations | Target::Crashes => return None,
+        Target::Operations | Target::Crashes | Target::Transactions => return None,
     };
+    // Only the last one has a ledger.
+    let bases = if scope == Scope::Records { bases.last().map_or(&[][..], std::slice::from_ref) } else { bases };
     edits::edited(bases, scope, input).ok()
 }
 
@@ -134,6 +143,7 @@ fn run(target: Target, bases: &[Files], input: &[u8]) -> Result<(), String> {
     match target {
         Target::Operations => return operations::run(&mut input).or(Ok(())),
         Target::Crashes => return crashes::run(&mut input).unwrap_or(Ok(())),
+        Target::Transactions => return transactions::run(&mut input).unwrap_or(Ok(())),
         _ => {}
     }
     let Some(Edited { files, is_forged }) = damaged(target, bases, &mut input) else { return Ok(()) };

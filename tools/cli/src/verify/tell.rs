@@ -20,6 +20,10 @@ struct Told<'a> {
     in_use: bool,
     seconds: f64,
     bytes: u64,
+    /// Of the same files, not looked at.
+    read_bytes_per_second: Option<f64>,
+    /// Of that.
+    share_of_read_speed: Option<f64>,
     partitions: Vec<Partition<'a>>,
     findings: Vec<Found<'a>>,
     findings_more: u64,
@@ -39,6 +43,14 @@ struct Partition<'a> {
     snapshots: u64,
     start_offset: u64,
     end_offset: u64,
+}
+
+/// How long it took, and how fast the files can be read.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    pub(super) took: Duration,
+    /// Bytes a second.
+    pub(super) read_speed: Option<f64>,
 }
 
 /// A finding as others read it.
@@ -97,17 +109,22 @@ pub(super) fn audit(
     directory: &Path,
     audit: &Audit,
     salvage: Option<(&Path, &Salvage)>,
-    took: Duration,
+    time: Time,
     json: bool,
 ) -> Result<(), Failure> {
     let bytes: u64 = audit.partitions.iter().map(|partition| partition.bytes).sum();
+    let seconds = time.took.as_secs_f64();
+    let speed = bytes as f64 / seconds.max(1e-9);
+    let share = time.read_speed.map(|read| speed / read);
     if json {
         let told = Told {
             directory: directory.display().to_string(),
             verdict: word(audit.verdict),
             in_use: audit.in_use,
-            seconds: took.as_secs_f64(),
+            seconds: time.took.as_secs_f64(),
             bytes,
+            read_bytes_per_second: time.read_speed,
+            share_of_read_speed: share,
             partitions: audit.partitions.iter().map(Partition::from).collect(),
             findings: audit.findings.iter().map(Found::from).collect(),
             findings_more: audit.findings_more,
@@ -140,12 +157,17 @@ pub(super) fn audit(
         println!("and {} findings more", audit.findings_more);
     }
     let in_use = if audit.in_use { ", in use by another process" } else { "" };
-    let seconds = took.as_secs_f64();
+    let of_reading = match (time.read_speed, share) {
+        (Some(read), Some(share)) => {
+            format!("; the files are read at {:.2} GB/s: {:.0} % of that", read / 1e9, share * 100.0)
+        }
+        _ => String::new(),
+    };
     println!(
-        "{}{in_use}: {:.1} MB in {seconds:.2} s, {:.2} GB/s",
+        "{}{in_use}: {:.1} MB in {seconds:.2} s, {:.2} GB/s{of_reading}",
         audit.verdict,
         bytes as f64 / 1e6,
-        bytes as f64 / 1e9 / seconds.max(1e-9)
+        speed / 1e9
     );
     if let Some((out, salvage)) = salvage {
         print(directory, out, salvage);
