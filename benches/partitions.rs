@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench partitions -- --partitions 10000 --active 100`
 
+#![allow(clippy::print_stdout, reason = "its table is what it is run for")]
+
 use oncelog::{Log, Options, Partition, Window};
 use std::{
     error::Error,

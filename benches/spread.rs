@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench spread -- --threads 16 --repeats 15`
 
+#![allow(clippy::print_stdout, reason = "its table is what it is run for")]
+
 use oncelog::{Answer, Log, Options, Partition, Session, Window};
 use std::{
     error::Error,

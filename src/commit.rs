@@ -10,7 +10,12 @@ use crate::{
     partition::PartitionState,
     turns::{OPEN_FRAME_PAUSE, Waited},
 };
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 /// Pause of the log's own committer when it was roused and found nothing to write.
 const NOTHING_TO_FLUSH_PAUSE: Duration = Duration::from_millis(1);
@@ -97,15 +102,14 @@ impl Core {
     /// are waited for, unless the log flushes by itself: a flush there stalls whoever appends.
     fn partitions_of_round(&self, asked_by: Option<&Arc<PartitionState>>) -> Vec<Arc<PartitionState>> {
         let everyone = self.options.flushes_by_itself();
-        if everyone {
-            return self
-                .awake_partitions()
-                .into_iter()
-                .filter(|partition| partition.content() != Content::Registrations)
-                .collect();
-        }
-        let mut partitions: Vec<Arc<PartitionState>> = asked_by.into_iter().cloned().collect();
-        for waited in self.committer.turns.role().partitions() {
+        let mut partitions = match everyone {
+            true => self.awake_partitions(),
+            false => Vec::new(),
+        };
+        partitions.retain(|partition| partition.content() != Content::Registrations);
+        let is_among = |partition: &&Arc<PartitionState>| everyone && partition.is_awake.load(Ordering::Acquire);
+        partitions.extend(asked_by.filter(|partition| !is_among(partition)).cloned());
+        for waited in self.committer.turns.role().partitions().filter(|partition| !is_among(partition)) {
             if !partitions.iter().any(|partition| Arc::ptr_eq(partition, waited)) {
                 partitions.push(Arc::clone(waited));
             }

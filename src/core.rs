@@ -102,15 +102,18 @@ impl Core {
     /// Asks for a segment of a partition, which thereby is awake.
     fn ask_for_segment(&self, partition: &PartitionState) {
         partition.wants_segment.store(true, Ordering::Release);
-        {
-            // Under the lock under which a partition that wants nothing is put to rest.
-            let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-            let own = partitions.all.get(partition.number as usize).cloned();
-            if let Some(own) = own.filter(|_| !partition.is_awake.swap(true, Ordering::AcqRel)) {
-                partitions.awake.push(own);
-            }
-        }
+        self.wake(partition);
         self.preparer.raise();
+    }
+
+    /// Has the log's threads look at a partition.
+    fn wake(&self, partition: &PartitionState) {
+        // Under the lock under which a partition that wants nothing is put to rest.
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        let own = partitions.all.get(partition.number as usize).cloned();
+        if let Some(own) = own.filter(|_| !partition.is_awake.swap(true, Ordering::AcqRel)) {
+            partitions.awake.push(own);
+        }
     }
 
     /// Puts the partitions to rest that have been idle for longest, where more are than may stay awake.
@@ -346,6 +349,10 @@ fn run_preparer(core: &Core) {
                     continue;
                 }
                 more |= partition.prepare_one(core.clock.now_ms());
+                if !partition.is_awake.load(Ordering::Acquire) {
+                    // It seemed to be at rest, after its wish was taken and before there was a segment.
+                    core.wake(&partition);
+                }
             }
             if core.is_stopped() {
                 return;

@@ -1,9 +1,14 @@
-#![doc = include_str!("../README.md")]
+#![doc = include_str!("front.md")]
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("oncelog is for 64-bit little-endian Linux");
+
+/// What the README shows is compiled and run with the examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[macro_use]
 #[cfg(not(loom))]

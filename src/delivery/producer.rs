@@ -263,8 +263,8 @@ impl<L: Link> Producer<L> {
                     Ok(())
                 }
             }
-            (Outcome::Answered(Answer::InvalidTransaction { .. }), _) if let Some(number) = self.transaction => {
-                Err(DeliveryError::Aborted { transaction: number })
+            (Outcome::Answered(Answer::InvalidTransaction { .. }), _) if self.transaction.is_some() => {
+                Err(DeliveryError::Aborted { transaction: self.transaction.unwrap_or_default() })
             }
             (Outcome::Answered(answer), Delivery::ExactlyOnce) => {
                 Err(DeliveryError::Unexpected { sequence: message, answer })

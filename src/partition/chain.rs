@@ -356,6 +356,14 @@ impl Chain {
         unsealed
     }
 
+    /// Segments whose names may not outlive a power cut.
+    pub(crate) fn without_durable_names(&self) -> Vec<Arc<Segment>> {
+        let links = locked(&self.links);
+        // They are new, and so at the end.
+        let newest = links.segments.iter().rev();
+        newest.take_while(|segment| segment.needs_its_name_synced()).cloned().collect()
+    }
+
     /// Takes the segments that stand ready off the end, once nobody appends any more.
     pub(crate) fn take_ready(&self) -> Vec<Arc<Segment>> {
         let mut links = locked(&self.links);

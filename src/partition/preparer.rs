@@ -74,12 +74,6 @@ impl PartitionState {
         if spare.is_some() {
             Self::count(&self.counters.recycled);
         }
-        let segment = Segment::prepare(&self.directory, header, spare, &self.options)?;
-        if self.options.flushes_by_itself() {
-            // Here and not in the first flush, which somebody waits for.
-            self.sync_names()?;
-            segment.name_is_synced();
-        }
-        Ok(segment)
+        Segment::prepare(&self.directory, header, spare, &self.options)
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn replay_segment(replay: &mut Replay, segment: &Segment) -> Result<(
     while unit < segment.limit() {
         match find(&window, segment.shape(), unit) {
             Found::Frame(frame) if is_direct || !replay.is_told_by(&frame) || segment.verifies(&window, &frame) => {
-                frame.fetch_on(&window);
+                frame.fetch_headers_on(&window);
                 replay.apply(&frame, segment, &window, base_offset);
                 unit += frame.units;
             }
@@ -149,6 +149,10 @@ impl PartitionState {
             }
         };
         replay.forget_aborted_before(self.chain.start_position());
+        for segment in &segments {
+            // All of them at once, and then one flush after the other.
+            segment.start_writing_seal();
+        }
         for segment in &segments {
             if segment.number() > from {
                 replay_segment(&mut replay, segment)?;

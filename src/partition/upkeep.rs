@@ -8,7 +8,7 @@ use crate::{
     options::Window,
     segment::file::Segment,
 };
-use std::{fs, sync::Arc};
+use std::{fs, io, sync::Arc};
 
 /// A segment is closed when it is this old, so that the milliseconds since its preparation fit a frame's 32 bits.
 const AGE_MAX_MS: u64 = 1 << 31;
@@ -16,11 +16,22 @@ const AGE_MAX_MS: u64 = 1 << 31;
 impl PartitionState {
     /// One round. What fails is tried again in the next; what an appender or a reader needs does not depend on it.
     pub(crate) fn upkeep(&self, now_ms: u64) {
-        if self.seal_what_is_full(now_ms).is_ok() {
-            let _ = self.snapshot_if_due();
-            // Nothing here may hold a segment by now: one that is dropped is used again only if nobody does.
+        // Nothing here may hold a segment by now: one that is dropped is used again only if nobody does. Before all else,
+        // which takes its time: appenders may wait for what is given back.
+        let _ = self.drop_what_need_not_be_kept(now_ms);
+        let _ = self.sync_new_names();
+        if self.seal_what_is_full(now_ms).is_ok() && self.snapshot_if_due().is_ok() {
             let _ = self.drop_what_need_not_be_kept(now_ms);
         }
+    }
+
+    /// Where flushes are asked for, makes the names of new segments durable: here and not in their first flushes, which
+    /// somebody waits for, and not by the preparer, which appenders wait for.
+    fn sync_new_names(&self) -> io::Result<()> {
+        if self.options.flushes_by_itself() && !self.chain.without_durable_names().is_empty() {
+            self.sync_names()?;
+        }
+        Ok(())
     }
 
     fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
@@ -75,12 +86,6 @@ impl PartitionState {
         }
     }
 
-    fn sealed_end(&self) -> u64 {
-        let begun = self.chain.begun();
-        let last = begun.iter().take_while(|segment| segment.seal().is_some()).last();
-        last.map_or(0, |segment| segment.end_of_file())
-    }
-
     /// Writes a snapshot when more was appended since the last one than a replay should have to read, and than the
     /// snapshot itself is long.
     fn snapshot_if_due(&self) -> Result<(), OpenError> {
@@ -89,8 +94,16 @@ impl PartitionState {
             Some(file) => (file.end_position, fs::metadata(&file.path).map_or(0, |file| file.len())),
             None => (0, 0),
         };
-        if self.sealed_end().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes) {
-            self.write_snapshot()?;
+        let begun = self.chain.begun();
+        // What the committer has not come to is its to write, and not of whoever makes a snapshot.
+        let durable = if self.options.flushes_by_itself() { self.durable.position() } else { u64::MAX };
+        let is_done = |one: &&Arc<Segment>| {
+            one.seal().is_some_and(|seal| one.shape().position(seal.end_units as usize) <= durable)
+        };
+        if let Some(last) = begun.iter().take_while(is_done).last()
+            && last.end_of_file().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes)
+        {
+            self.write_snapshot_up_to(last.number())?;
         }
         Ok(())
     }

@@ -8,6 +8,10 @@ const PAGE: usize = 4096;
 /// Ranges of at least this many bytes are synced faster when they are not mapped.
 const UNMAP_BYTES_MIN: usize = 128 << 10;
 
+/// Bytes that are handed to the device at once, and pieces that it has at most besides the one that is made ready.
+const PIECE_BYTES: usize = 8 << 20;
+const PIECES_AT_ONCE: usize = 3;
+
 /// Owns a segment's memory; unmapped on drop.
 pub(crate) struct Mapping {
     map: MmapRaw,
@@ -82,9 +86,22 @@ impl Mapping {
         sys::is_resident(self.map.as_mut_ptr(), self.map.len()).unwrap_or(false)
     }
 
-    /// Waits until the bytes in `[from, to)` are on the device. Nobody stores to them any more, but for those on the page
-    /// in which they end.
-    pub(crate) fn sync(&self, from: usize, to: usize) -> io::Result<()> {
+    /// Hands the bytes in `[from, to)` of `file`, which this maps, to the device piece by piece: it always has some to
+    /// write while the next one is made ready, and never so many that another's small write waits for long behind them. It
+    /// makes nothing durable.
+    pub(crate) fn write_out(&self, file: &File, from: usize, to: usize) {
+        for at in (from..to).step_by(PIECE_BYTES) {
+            let end = (at + PIECE_BYTES).min(to);
+            self.take_off(at, end);
+            sys::start_writing_out(file, at as u64, end as u64);
+            if let Some(before) = at.checked_sub(PIECES_AT_ONCE * PIECE_BYTES).filter(|before| *before >= from) {
+                sys::await_writing_out(file, before as u64, (before + PIECE_BYTES) as u64);
+            }
+        }
+    }
+
+    /// Takes the whole pages in `[from, to)` off the mapping before they are written.
+    fn take_off(&self, from: usize, to: usize) {
         let (first, end) = (from.next_multiple_of(PAGE), to / PAGE * PAGE);
         if self.is_shared && first + UNMAP_BYTES_MIN <= end {
             // Else the system takes each page of the mapping back for itself before it writes it, and interrupts every
@@ -92,6 +109,12 @@ impl Mapping {
             // SAFETY: the mapping is a file's, whose pages keep what was stored to them.
             let _ = unsafe { sys::unmap_pages(self.map.as_mut_ptr().wrapping_add(first), end - first) };
         }
+    }
+
+    /// Waits until the bytes in `[from, to)` are on the device. Nobody stores to them any more, but for those on the page
+    /// in which they end.
+    pub(crate) fn sync(&self, from: usize, to: usize) -> io::Result<()> {
+        self.take_off(from, to);
         self.map.flush_range(from, to - from)
     }
 

@@ -155,6 +155,24 @@ pub(crate) fn wake(word: &AtomicU32, most: u32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, most) };
 }
 
+/// Has the system begin to write the bytes in `[from, to)` of a file that it has in its cache.
+/// Nothing is durable by it. A hint: whatever becomes of it, the sync that follows waits for all, and says what failed.
+pub(crate) fn start_writing_out(file: &File, from: u64, to: u64) {
+    sync_range(file, from, to, libc::SYNC_FILE_RANGE_WRITE);
+}
+
+/// Waits until what the system has begun to write of the bytes in `[from, to)` has left its cache.
+pub(crate) fn await_writing_out(file: &File, from: u64, to: u64) {
+    sync_range(file, from, to, libc::SYNC_FILE_RANGE_WAIT_BEFORE);
+}
+
+fn sync_range(file: &File, from: u64, to: u64, how: libc::c_uint) {
+    let [Ok(from), Ok(bytes)] = [from, to.saturating_sub(from)].map(libc::off64_t::try_from) else { return };
+    // SAFETY: the descriptor is open for as long as `file` is borrowed. A failed write is told again by the sync of whoever
+    // has the file open since before it: each open file sees each failure.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from, bytes, how) };
+}
+
 /// Takes pages off a mapping; the next access brings them back from where they come from.
 ///
 /// # Safety

@@ -24,6 +24,12 @@ const FETCH_AHEAD_BYTES: usize = 1024;
 /// 100 bytes, 31 against 25 with its checksum; 1,024 and 2,048 bytes gain less).
 const READ_AHEAD_BYTES: usize = 4096;
 
+/// From this length on, frames' headers are asked for without their bodies: to pass over a segment of 1 KiB frames took the
+/// time that memory takes to give all of it.
+const HEADERS_APART_BYTES_MIN: usize = 256;
+/// How many frames ahead a header is asked for.
+const HEADERS_AHEAD: usize = 8;
+
 /// A view of a segment's bytes. It owns nothing: whoever holds one answers for the memory being there.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
@@ -115,6 +121,21 @@ impl Window {
         let to = (from + bytes.min(READ_AHEAD_BYTES)).min(self.bytes);
         for line in (from..to).step_by(64) {
             fetch_for_load(self.base.wrapping_add(line));
+        }
+    }
+
+    /// Asks for the headers of frames to come, without what is between them: where they are if those frames are as long
+    /// as this one. Frames that lie close together are asked for whole.
+    #[inline(always)]
+    pub(crate) fn fetch_headers_on(&self, position: usize, bytes: usize) {
+        if bytes < HEADERS_APART_BYTES_MIN {
+            return self.fetch_on(position, bytes);
+        }
+        let at = position.saturating_add(bytes.saturating_mul(HEADERS_AHEAD));
+        if at + 64 < self.bytes {
+            fetch_for_load(self.base.wrapping_add(at));
+            // A header may lie on two lines.
+            fetch_for_load(self.base.wrapping_add(at + 40));
         }
     }
 

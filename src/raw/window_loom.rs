@@ -25,6 +25,8 @@ unsafe impl Sync for Window {}
 impl Window {
     pub(crate) fn fetch_on(&self, _position: usize, _bytes: usize) {}
 
+    pub(crate) fn fetch_headers_on(&self, _position: usize, _bytes: usize) {}
+
     /// A window of `bytes` zeroed bytes.
     pub(crate) fn on_heap(bytes: usize) -> Self {
         let words = (0..bytes / 8).map(|_| Word { publication: AtomicU64::new(0), data: UnsafeCell::new(0) }).collect();

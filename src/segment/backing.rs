@@ -19,6 +19,11 @@ use std::{
 /// A file system's block: what a direct write must begin and end at.
 pub(crate) const BLOCK: usize = 4096;
 
+/// What is written at once of a new mapped file that will be flushed: the cache keeps so much together, and writes it together.
+/// A flush of one record writes all of it, and a stream is written in pieces of it: with 4 KiB, a device was seen to take 1.5
+/// GB/s instead of 2.3, and touching the pages took twice to four times as long; with 64 KiB it gains little more.
+const CACHED_TOGETHER: usize = 16 << 10;
+
 /// The file of a segment that was dropped, to be used again, with its mapping if it has a writable one.
 pub(crate) struct Spare {
     pub(crate) path: PathBuf,
@@ -84,11 +89,11 @@ impl Backing {
                 // Blocks before anything is mapped: a full disk is an error here, and never a signal at a store.
                 sys::allocate(&file, header.bytes)?;
                 if flushed {
-                    // Page by page, so that the cache holds each of them on its own, and not larger ones that a flush
-                    // would write whole; and through the cache, so that none has to be read from the device again.
-                    let zeros = [0; BLOCK];
-                    for at in (BLOCK as u64..header.bytes).step_by(BLOCK) {
-                        file.write_all_at(&zeros, at)?;
+                    // Through the cache, so that nothing has to be read from the device again; a few pages at a time.
+                    let zeros = [0; CACHED_TOGETHER];
+                    for at in (0..header.bytes).step_by(CACHED_TOGETHER) {
+                        let bytes = (header.bytes - at).min(CACHED_TOGETHER as u64) as usize;
+                        file.write_all_at(&zeros[..bytes], at)?;
                     }
                     file.write_all_at(&first_block(header), 0)?;
                     file.sync_all()?;

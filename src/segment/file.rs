@@ -9,7 +9,10 @@ use super::{
     tail::{FIRST_UNIT, Place, Tail},
 };
 use crate::{
-    format::segment_header::{Seal, SealReason, SegmentHeader},
+    format::{
+        SEGMENT_HEADER_BYTES,
+        segment_header::{Seal, SealReason, SegmentHeader},
+    },
     options::Options,
     raw::{limit, mapping::Mapping, sys, window::Window},
 };
@@ -35,6 +38,9 @@ pub(crate) const USED: &str = "seg";
 pub(crate) const READY: &str = "ready";
 /// Suffix of a segment that was dropped, and waits to be used again. Of no meaning to a reopening, which removes it.
 pub(crate) const SPARE: &str = "spare";
+
+/// A flush of so much is handed to the device piece by piece.
+const STREAM_BYTES_MIN: usize = 4 << 20;
 
 /// One segment of a partition. Readers and slices keep it, and its mapping, alive.
 pub(crate) struct Segment {
@@ -372,6 +378,14 @@ impl Segment {
         Ok(())
     }
 
+    /// Has the system begin to write the segment's seal, ahead of a sync.
+    pub(crate) fn start_writing_seal(&self) {
+        // What cannot be opened here says so when it is synced.
+        if let Ok(file) = File::open(self.path()) {
+            sys::start_writing_out(&file, 0, SEGMENT_HEADER_BYTES as u64);
+        }
+    }
+
     /// Gives the file the name of a segment that holds frames, if it does not have it.
     pub(crate) fn rename_to_used(&self) -> io::Result<()> {
         let mut path = locked(&self.path);
@@ -386,6 +400,12 @@ impl Segment {
     /// Makes the bytes in `[from, to)` durable.
     pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
         if let Some(backing) = self.backing.get() {
+            if let Backing::Mapped(mapping) = backing
+                && to - from >= STREAM_BYTES_MIN
+                && let Ok(file) = File::open(self.path())
+            {
+                mapping.write_out(&file, from, to);
+            }
             return backing.flush(from, to);
         }
         // Sealed and unmapped: what is not on the device is in the system's cache.

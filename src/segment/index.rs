@@ -42,7 +42,7 @@ impl Index {
             }
             match find(window, shape, self.scanned.units) {
                 Found::Frame(frame) => {
-                    frame.fetch_on(window);
+                    frame.fetch_headers_on(window);
                     self.scanned.units += frame.units;
                     self.scanned.records += u64::from(frame.stored.records());
                     if frame.stored.records() > 0 {

@@ -55,6 +55,12 @@ impl Frame {
         window.fetch_on(self.unit * 8, self.units * 8);
     }
 
+    /// Asks for the headers to come, for whoever looks at nothing else.
+    #[inline(always)]
+    pub(crate) fn fetch_headers_on(&self, window: &Window) {
+        window.fetch_headers_on(self.unit * 8, self.units * 8);
+    }
+
     /// The producer's part, in the window that the frame was found in.
     #[inline(always)]
     pub(crate) fn producer(&self, window: &Window, shape: &Shape) -> Option<Producer> {
@@ -146,7 +152,7 @@ impl Visible {
                     // Whoever walks a little at a time comes right behind the appenders, whose lines are not to be taken
                     // from them.
                     if place.units - from.units >= FAR_UNITS {
-                        frame.fetch_on(window);
+                        frame.fetch_headers_on(window);
                     }
                     place.units += frame.units;
                     place.records += u64::from(frame.stored.records());

@@ -16,7 +16,7 @@ use clap::Args;
 use oncelog::{Log, OpenError, Options, Partition, Stamp};
 
 use super::course::Dice;
-use super::kill::copy;
+use super::logs::copy;
 use super::plan::payload;
 use crate::failure::Failure;
 

@@ -78,7 +78,7 @@ impl Disk {
     }
 
     /// Cuts the power: nothing reaches the file below any more.
-    pub(super) fn cut_power(&self) -> io::Result<()> {
+    fn cut_power(&self) -> io::Result<()> {
         let root = File::open(&self.at)?;
         let how = WITHOUT_LOG_FLUSH;
         // SAFETY: the request reads one u32 from the pointer, which points to one that lives on; the descriptor is open.
@@ -97,10 +97,30 @@ impl Drop for Disk {
     }
 }
 
-/// The two file systems; the inner one goes first.
+/// The two file systems while they are mounted.
 pub(super) struct Nested {
-    pub(super) inner: Disk,
-    pub(super) outer: Disk,
+    mounted: Option<Mounted>,
+}
+
+/// Dropped in this order.
+struct Mounted {
+    _inner: Disk,
+    outer: Disk,
+}
+
+impl Nested {
+    /// Cuts the power below the inner one's disk.
+    pub(super) fn cut_power(&self) -> Result<(), String> {
+        let Some(mounted) = &self.mounted else { return Err("cutting the power: it is not mounted".to_owned()) };
+        mounted.outer.cut_power().map_err(|error| format!("cutting the power: {error}"))
+    }
+
+    /// Mounts them as the cut has left them.
+    pub(super) fn mount_again(&mut self, images: &Images) -> Result<(), String> {
+        self.mounted = None;
+        *self = images.mount()?;
+        Ok(())
+    }
 }
 
 /// The files of the two, and where they are mounted.
@@ -142,6 +162,6 @@ impl Images {
     pub(super) fn mount(&self) -> Result<Nested, String> {
         let outer = Disk::mount(&self.outer_file, &self.outer)?;
         let inner = Disk::mount(&self.inner_file, &self.inner)?;
-        Ok(Nested { inner, outer })
+        Ok(Nested { mounted: Some(Mounted { _inner: inner, outer }) })
     }
 }

@@ -93,7 +93,7 @@ fn fill_up(disk: &Path, arguments: &Arguments, course: &mut Course, dice: &mut D
     course.count("appends that found no room at first", reports.full.values().sum());
     // Opened elsewhere, where there is room for it.
     let room = tempfile::tempdir().map_err(|error| error.to_string())?;
-    super::kill::copy(&log, room.path()).map_err(|error| error.to_string())?;
+    super::logs::copy(&log, room.path()).map_err(|error| error.to_string())?;
     check(room.path(), &plan, &acknowledged, true, dice)?;
     course.count("records acknowledged at the last look", acknowledged.values().sum());
     Ok(())

@@ -1,7 +1,5 @@
 //! `oncelog crash kill`: the process is killed with SIGKILL, again and again on one log, and then on a fresh one.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::check::check;
 use super::child::Child;
 use super::course::{Bounds, Course, Dice};
+use super::logs::{crashes, each_log, look_at_copy};
 use super::plan::{Idempotence, Plan, Side};
 
 /// Most kills on one log.
@@ -86,24 +85,15 @@ impl Load {
 }
 
 pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
-    while course.goes_on() {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        if let Err(reason) = one_log(directory.path(), arguments, course) {
-            return Err(format!("{reason}; the log is in {}", directory.keep().display()));
-        }
-        course.seed += 1;
-    }
-    Ok(())
+    each_log(course, |_| false, |directory, course| one_log(directory, arguments, course))
 }
 
 fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
     let log = directory.join("log");
     let mut plan = arguments.load.plan(&log, course.seed, false);
-    for kill in 0..1 + dice.below(KILLS_MAX) {
-        if !course.goes_on() {
-            break;
-        }
+    let kills = 1 + dice.below(KILLS_MAX);
+    crashes(course, kills, plan.window, |kill, course| {
         plan.seed = dice.roll();
         let mut child = Child::start(&plan)?;
         // One in a few is killed while it opens the log.
@@ -119,38 +109,15 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
         thread::sleep(Duration::from_micros(dice.below(LIFE_MAX_US)));
         child.still_runs()?;
         let acknowledged = child.kill().acknowledged;
-        // Looked at as a copy, so that the next child finds what was left by the kill, and not by a close.
         let next = if dice.one_in(2) {
-            let copied = directory.join("copy");
-            copy(&log, &copied).map_err(|error| format!("copying the log: {error}"))?;
-            let next = check(&copied, &plan, &acknowledged, false, &mut dice)?;
-            fs::remove_dir_all(&copied).map_err(|error| error.to_string())?;
             course.count("looked at in a copy, the next child finds the crash itself", 1);
-            next
+            look_at_copy(&log, |copied| check(copied, &plan, &acknowledged, false, &mut dice))?
         } else {
             check(&log, &plan, &acknowledged, true, &mut dice)?
         };
         course.count(if early { "killed while opening" } else { "killed while appending" }, 1);
-        course.count(plan.window.label(), 1);
         course.count("records acknowledged at the last look of each log and kill", acknowledged.values().sum());
         plan.next = next;
-        course.step();
-    }
-    course.count("logs", 1);
-    Ok(())
-}
-
-/// Copies a directory whose owner is dead.
-pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })
 }

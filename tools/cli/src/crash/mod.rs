@@ -9,6 +9,7 @@ mod disk;
 mod flip;
 mod full;
 mod kill;
+mod logs;
 mod pairs;
 mod pipeline;
 mod plan;
@@ -111,44 +112,43 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     tell(&outcomes, json.as_ref())
 }
 
-fn kill(arguments: &kill::Arguments) -> Outcome {
-    let mut course = Course::new("kill", &arguments.bounds, Some(KILLS));
-    let result = kill::run(arguments, &mut course);
+/// Runs a harness; `usual` bounds a run whose caller gives no bound.
+fn harness(
+    name: &'static str,
+    bounds: &Bounds,
+    usual: Option<u64>,
+    run: impl FnOnce(&mut Course) -> Result<(), String>,
+) -> Outcome {
+    let mut course = Course::new(name, bounds, usual);
+    let result = run(&mut course);
     course.end(result)
+}
+
+fn kill(arguments: &kill::Arguments) -> Outcome {
+    harness("kill", &arguments.bounds, Some(KILLS), |course| kill::run(arguments, course))
 }
 
 fn flip(arguments: &flip::Arguments) -> Outcome {
-    let mut course = Course::new("flip", &arguments.bounds, None);
-    let result = flip::run(arguments, &mut course);
-    course.end(result)
+    harness("flip", &arguments.bounds, None, |course| flip::run(arguments, course))
 }
 
 fn full(arguments: &full::Arguments) -> Outcome {
-    let mut course = Course::new("full", &arguments.bounds, Some(CUTS));
-    let result = full::run(arguments, &mut course);
-    course.end(result)
+    harness("full", &arguments.bounds, Some(CUTS), |course| full::run(arguments, course))
 }
 
 fn power(arguments: &power::Arguments) -> Outcome {
-    let mut course = Course::new("power", &arguments.bounds, Some(CUTS));
-    let result = power::run(arguments, &mut course);
-    course.end(result)
+    harness("power", &arguments.bounds, Some(CUTS), |course| power::run(arguments, course))
 }
 
 fn trace(arguments: &trace::Arguments) -> Outcome {
-    let mut course = Course::new("trace", &arguments.bounds, Some(TRACES));
-    let result = trace::run(arguments, &mut course);
-    course.end(result)
+    harness("trace", &arguments.bounds, Some(TRACES), |course| trace::run(arguments, course))
 }
 
 fn pipeline(arguments: &pipeline::Arguments) -> Outcome {
-    let mut course = Course::new("pipeline", &arguments.bounds, Some(if arguments.power { CUTS } else { KILLS }));
-    let result = pipeline::run(arguments, &mut course);
-    course.end(result)
+    let usual = if arguments.power { CUTS } else { KILLS };
+    harness("pipeline", &arguments.bounds, Some(usual), |course| pipeline::run(arguments, course))
 }
 
 fn transactions(arguments: &transactions::Arguments) -> Outcome {
-    let mut course = Course::new("transactions", &arguments.bounds, Some(HISTORIES));
-    let result = transactions::run(arguments, &mut course);
-    course.end(result)
+    harness("transactions", &arguments.bounds, Some(HISTORIES), |course| transactions::run(arguments, course))
 }

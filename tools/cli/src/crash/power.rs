@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use super::calls::{Aligned, Calls, Wish};
 use super::check::check;
 use super::child::Child;
 use super::course::{Bounds, Course, Dice};
-use super::disk::{Images, Nested};
+use super::disk::Images;
 use super::kill::Load;
+use super::logs::{crashes, each_disk};
 
 /// Cuts of one log.
 const CUTS: u64 = 4;
@@ -36,31 +36,18 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
-    let place = tempfile::tempdir().map_err(|error| error.to_string())?;
-    if let Err(reason) = Images::make(place.path()).and_then(|images| images.mount().map(drop)) {
-        course.skip(format!("it needs root, loop devices and ext4: {reason}"));
-        return Ok(());
-    }
-    while course.goes_on() {
-        one_log(place.path(), arguments, course)?;
-        course.seed += 1;
-    }
-    Ok(())
+    each_disk(course, |images, course| one_log(images, arguments, course))
 }
 
-fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+fn one_log(images: &Images, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
-    let images = Images::make(place)?;
     let log = images.inner.join("log");
     let mut plan = arguments.load.plan(&log, course.seed, true);
     // The disk is small.
     plan.retention = true;
     plan.observed = arguments.without_flush.then_some(Observed::Unflushed);
     let mut nested = images.mount()?;
-    for _ in 0..CUTS {
-        if !course.goes_on() {
-            break;
-        }
+    crashes(course, CUTS, plan.window, |_, course| {
         plan.seed = dice.roll();
         let mut child = Child::start(&plan)?;
         if arguments.without_flush {
@@ -70,23 +57,14 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
         child.wait("acknowledgement", |reports| !reports.acknowledged.is_empty())?;
         thread::sleep(Duration::from_micros(dice.below(LIFE_MAX_US)));
         child.still_runs()?;
-        nested.outer.cut_power().map_err(|error| format!("cutting the power: {error}"))?;
+        nested.cut_power()?;
         // What is acknowledged after the cut must be there as well: its flush has succeeded.
         let acknowledged = child.kill().acknowledged;
-        let Nested { inner, outer } = nested;
-        drop(inner);
-        drop(outer);
-        nested = images.mount()?;
+        nested.mount_again(images)?;
         plan.next = check(&log, &plan, &acknowledged, true, &mut dice)?;
-        course.count(plan.window.label(), 1);
         course.count("records acknowledged at the last look of each cut", acknowledged.values().sum());
-        course.step();
-    }
-    course.count("logs", 1);
-    let Nested { inner, outer } = nested;
-    drop(inner);
-    drop(outer);
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Makes the writes of a child that are to be durable as if they were not, until it is dead.

@@ -14,7 +14,8 @@ use oncelog::Log;
 use oncelog_history::{End, Event, History, Look, Pending, Recorder, Stage, check, look, parse};
 
 use super::course::{Bounds, Course, Dice};
-use super::kill::{Windows, copy};
+use super::kill::Windows;
+use super::logs::{crashes, each_log, look_at_copy};
 use super::plan::{Side, ValueName};
 use crate::failure::Failure;
 
@@ -75,14 +76,7 @@ fn open(directory: &Path, window: Side) -> Result<Log, String> {
 
 pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     course.repeat = KILLS_MAX;
-    while course.goes_on() {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        if let Err(reason) = one_log(directory.path(), arguments, course) {
-            return Err(format!("{reason}; the log is in {}", directory.keep().display()));
-        }
-        course.seed += 1;
-    }
-    Ok(())
+    each_log(course, |_| false, |directory, course| one_log(directory, arguments, course))
 }
 
 fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
@@ -92,10 +86,8 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
     let end = if window == Side::Mapped { End::KeepsVisible } else { End::KeepsDurable };
     let mut history = History::default();
     let mut counts = oncelog_history::Counts::new();
-    for life in 0..1 + dice.below(KILLS_MAX) {
-        if !course.goes_on() {
-            break;
-        }
+    let kills = 1 + dice.below(KILLS_MAX);
+    crashes(course, kills, window, |life, _| {
         let scene = Scene {
             dir: log.clone(),
             window,
@@ -104,25 +96,18 @@ fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Resu
             pending: history.pending().iter().flat_map(words).collect(),
         };
         let events = live(&scene, Duration::from_micros(dice.below(LIFE_MAX_US)))?;
-        // Looked at as a copy, so that the next child finds what was left by the kill, and not by a close.
         let found = if log.exists() && dice.one_in(2) {
-            let copied = directory.join("copy");
-            copy(&log, &copied).map_err(|error| format!("copying the log: {error}"))?;
-            let found = look_at(&copied, window)?;
-            fs::remove_dir_all(&copied).map_err(|error| error.to_string())?;
-            found
+            look_at_copy(&log, |copied| look_at(copied, window))?
         } else {
             look_at(&log, window)?
         };
         history.push(events, end, found);
         counts = check(&history).map_err(|fault| kept(directory, &history, fault))?;
-        course.count(window.label(), 1);
-        course.step();
-    }
+        Ok::<_, String>(())
+    })?;
     for (what, count) in counts {
         course.count(&what, count);
     }
-    course.count("logs", 1);
     Ok(())
 }
 

@@ -30,7 +30,8 @@ use super::calls::{Call, Calls, Wish};
 use super::check::check;
 use super::child::Child;
 use super::course::{Bounds, Course, Dice};
-use super::kill::{Load, copy};
+use super::kill::Load;
+use super::logs::{Stop, crashes, each_log, look_at_copy};
 use super::plan::{Plan, Side};
 
 use self::cache::{Cache, Done};
@@ -62,38 +63,8 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
-    while course.goes_on() {
-        // Flushes are observed, not waited for: in memory all else is quick too.
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let place = place.map_err(|error| error.to_string())?;
-        let canonical = fs::canonicalize(place.path()).map_err(|error| error.to_string())?;
-        match one_log(&canonical, arguments, course) {
-            Ok(()) => {}
-            Err(Stop::Skip(why)) => {
-                course.skip(why);
-                return Ok(());
-            }
-            Err(Stop::Fault(reason)) => {
-                return Err(format!("{reason}; what the cut left is in {}", place.keep().display()));
-            }
-        }
-        course.seed += 1;
-    }
-    Ok(())
-}
-
-/// Why a log is not looked at further.
-enum Stop {
-    /// It cannot be observed here.
-    Skip(String),
-    Fault(String),
-}
-
-impl From<String> for Stop {
-    fn from(reason: String) -> Self {
-        Self::Fault(reason)
-    }
+    // Flushes are observed, not waited for: in memory all else is quick too.
+    each_log(course, |_| true, |place, course| one_log(place, arguments, course))
 }
 
 fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), Stop> {
@@ -104,10 +75,8 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
     let mut disk = place.join("0");
     fs::create_dir(&disk).map_err(io)?;
     let mut before = Before::default();
-    for life in 1..=1 + dice.below(LIVES_MAX) {
-        if !course.goes_on() {
-            break;
-        }
+    let lives = 1 + dice.below(LIVES_MAX);
+    crashes(course, lives, plan.window, |life, course| {
         plan.seed = dice.roll();
         plan.dir = disk.join("log");
         let mut cache = match before.cache.take() {
@@ -117,25 +86,20 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
         let acknowledged = one_life(place, &plan, &before, &mut cache, course, &mut dice)?;
         if dice.one_in(3) {
             // Killed, and nothing cut: what was not flushed is still in the cache when the next process opens the log.
-            let copied = place.join("copy");
-            copy(&disk, &copied).map_err(io)?;
-            plan.next = check(&copied.join("log"), &plan, &acknowledged, false, &mut dice)?;
-            fs::remove_dir_all(&copied).map_err(io)?;
+            plan.next =
+                look_at_copy(&disk, |copied| check(&copied.join("log"), &plan, &acknowledged, false, &mut dice))?;
             before = Before { cache: Some(cache), acknowledged, next: before.next };
             course.count("processes killed with the cache left as it was", 1);
         } else {
             let left = place.join("left");
             plan.next = cut(&left, &cache, &acknowledged, &before.plan(&plan), false, course, &mut dice)?;
             fs::remove_dir_all(&disk).map_err(io)?;
-            disk = place.join(life.to_string());
+            disk = place.join((life + 1).to_string());
             fs::rename(&left, &disk).map_err(io)?;
             before = Before { next: plan.next.clone(), ..Before::default() };
         }
-        course.count(plan.window.label(), 1);
-        course.step();
-    }
-    course.count("logs", 1);
-    Ok(())
+        Ok(())
+    })
 }
 
 /// What is known when a process begins.
@@ -237,10 +201,7 @@ fn cut(
     let io = |error: io::Error| error.to_string();
     fs::create_dir(directory).map_err(io)?;
     let loss = cache.cut_power(directory, plan.window == Side::Mapped, dice).map_err(io)?;
-    let copied = directory.with_extension("copy");
-    copy(directory, &copied).map_err(io)?;
-    let next = check(&copied.join("log"), plan, acknowledged, append_on, dice)?;
-    fs::remove_dir_all(&copied).map_err(io)?;
+    let next = look_at_copy(directory, |copied| check(&copied.join("log"), plan, acknowledged, append_on, dice))?;
     course.count("cuts looked at", 1);
     course.count("records acknowledged before them", acknowledged.values().map(|number| number + 1).sum());
     course.count("sectors and pages not flushed", loss.unflushed);
