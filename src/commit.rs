@@ -30,10 +30,15 @@ impl Core {
         timeout: Duration,
     ) -> Result<bool, DurableError> {
         let until = Instant::now().checked_add(timeout);
+        let cuts = partition.durable.cuts();
         let covered = || partition.durable.offset() > offset;
         let committer = &self.committer;
         let mut seat = None;
         loop {
+            if let Some(end) = partition.durable.cut_since(cuts).filter(|end| offset >= *end) {
+                committer.leave(seat);
+                return Err(DurableError::Truncated { offset, end });
+            }
             if covered() {
                 committer.leave(seat);
                 return Ok(true);

@@ -368,7 +368,7 @@ impl Committer {
     }
 
     /// Writes the extents and makes them durable. Returns the number of flushes it took.
-    fn write_and_flush(&self, extents: &[&Extent]) -> Result<u64, (&'static str, io::Error)> {
+    pub(crate) fn write_and_flush(&self, extents: &[&Extent]) -> Result<u64, (&'static str, io::Error)> {
         let direct: Vec<(&Extent, &File)> = extents
             .iter()
             .filter_map(|extent| match extent.segment.backing() {

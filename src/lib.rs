@@ -14,6 +14,8 @@ mod assembly;
 #[cfg(not(loom))]
 mod audit;
 #[cfg(not(loom))]
+mod bounds;
+#[cfg(not(loom))]
 mod by_id;
 #[cfg(not(loom))]
 mod clock;
@@ -84,20 +86,23 @@ mod tests;
 #[cfg(not(loom))]
 mod transactions;
 #[cfg(not(loom))]
+mod truncation;
+#[cfg(not(loom))]
 mod wake;
 
 pub use crate::ids::{Mode, Offsets, ProducerId, Stamp, TransactionId};
 
 #[cfg(not(loom))]
 pub use crate::{
-    answer::Answer,
+    answer::{Answer, AtOffset},
     appender::Appender,
     audit::{Audit, Finding, PartitionAudit, Progress, Verdict},
+    bounds::Truncation,
     committer::FlushKind,
     decision::Commit,
     error::{
         AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError,
-        TransactionError,
+        TransactionError, TruncateError,
     },
     group::Group,
     inspect::{
@@ -108,7 +113,7 @@ pub use crate::{
     log::{Log, Partition},
     options::{Options, Window},
     read_only::{ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
-    reader::{Reader, Record, Verify},
+    reader::{Fetch, Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     salvage::{Loss, Salvage, SalvagedPartition},
     session::{LastAppend, Session, Transaction},

@@ -7,6 +7,7 @@
 //! | a commit in the ledger, some of what it names missing | undone, and with it everything behind it in the ledger |
 //! | records, and no commit in the ledger | aborted: markers are written, the producer goes on as before it |
 //! | a marker | decided before the crash; a marker is never written before its decision is durable |
+//! | a commit that names what was cut off since | committed: it was durable before the cut |
 //! | a group's offset beyond its partition's recovered end | the end: what comes there next was not read yet |
 //!
 //! The ledger keeps to a prefix, as every partition does: a transaction may have read what one before it wrote, and a
@@ -66,6 +67,10 @@ impl Recovering {
     fn bears_out(&self, part: &CommitPart) -> bool {
         let CommitPart { position, checksum, .. } = *part;
         if position < self.replayed_from || position < self.state.chain.start_position() {
+            return true;
+        }
+        // Cut off since: a cut waits for the commits that it reaches into, so it was there with all the rest.
+        if self.state.chain.is_cut(position) {
             return true;
         }
         // What looks like a frame behind the end of the partition, or of a segment that an earlier recovery has ended, is

@@ -1,11 +1,14 @@
 //! The segments of a partition: by number, by offset, by position; and how far they are visible.
 
 use super::state::locked;
-use crate::segment::{
-    backing::Spare,
-    file::Segment,
-    scan::{Found, Frame, find},
-    tail::{Place, Tail},
+use crate::{
+    format::control::Start,
+    segment::{
+        backing::Spare,
+        file::Segment,
+        scan::{Found, Frame, find},
+        tail::{Place, Tail},
+    },
 };
 use std::{
     collections::VecDeque,
@@ -37,10 +40,33 @@ struct Links {
     /// Where the next segment file begins.
     next_position: u64,
     end_before: End,
-    /// Numbers without a gap: sealed ones first, then those that are appended to, then those that stand ready.
+    /// By number, without a gap but where a cut has taken segments out: sealed ones first, then those that are appended to,
+    /// then those that stand ready.
     segments: VecDeque<Arc<Segment>>,
+    /// Number of the segment that the log starts in, where that is not the first: those before it are only kept for what they
+    /// say of producers.
+    origin: u64,
+    /// Offset of the first record that counts, if that is not the first one stored.
+    start: u64,
+    /// What was cut off, oldest first; a cut that reaches below an earlier one stands for both.
+    cuts: Vec<Cut>,
+    /// Cuts since the log was opened.
+    cut_count: u64,
     /// Dropped by retention, to be used again.
     spares: Vec<Spare>,
+}
+
+/// A suffix that was cut off, and what follows in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The segment that follows.
+    pub(crate) number: u64,
+    /// Position of the first frame that was cut off.
+    pub(crate) position: u64,
+    /// Position at which the segment that follows begins: in between nothing counts.
+    pub(crate) until: u64,
+    /// Offset of the first record that was cut off.
+    pub(crate) offset: u64,
 }
 
 /// What stands at the end of the chain, for the preparer.
@@ -91,13 +117,33 @@ impl Links {
     }
 
     fn index_of(&self, number: u64) -> Option<usize> {
-        let first = self.segments.front()?.number();
-        usize::try_from(number.checked_sub(first)?).ok()
+        self.segments.binary_search_by_key(&number, |segment| segment.number()).ok()
+    }
+
+    /// Index of the first segment with a number above that one, and from the origin on.
+    fn index_behind(&self, number: u64) -> usize {
+        self.segments.partition_point(|segment| segment.number() <= number || segment.number() < self.origin)
+    }
+
+    /// Segments whose records count, those that stand ready behind them.
+    fn counting(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+        self.segments.iter().skip(self.segments.partition_point(|segment| segment.number() < self.origin))
+    }
+
+    fn note(&mut self, cut: Cut) {
+        self.cuts.retain(|earlier| earlier.position < cut.position);
+        self.cuts.push(cut);
     }
 }
 
 impl Chain {
-    pub(crate) fn new(segments: Vec<Arc<Segment>>, last_number: u64, next_position: u64, end: End) -> Self {
+    pub(crate) fn new(
+        segments: Vec<Arc<Segment>>,
+        last_number: u64,
+        next_position: u64,
+        end: End,
+        bounds: Bounds,
+    ) -> Self {
         let base = segments.last().map_or(end.position, |segment| segment.shape().base_position);
         let root = Arc::new(Tail::ended(last_number, base, end.position, end.offset));
         let links = Links {
@@ -107,6 +153,10 @@ impl Chain {
             next_position,
             end_before: end,
             segments: segments.into(),
+            origin: bounds.origin,
+            start: bounds.start,
+            cuts: bounds.cuts,
+            cut_count: 0,
             spares: Vec::new(),
         };
         Self { links: Mutex::new(links) }
@@ -126,17 +176,32 @@ impl Chain {
         links.segments.get(links.index_of(number)?).cloned()
     }
 
-    /// The first segment, if there is one that was begun.
+    /// The first segment whose records count, if it was begun.
     pub(crate) fn first(&self) -> Option<Arc<Segment>> {
-        locked(&self.links).begun().next().cloned()
+        locked(&self.links).counting().next().filter(|first| first.base_offset().is_some()).cloned()
+    }
+
+    /// The first segment behind the one with that number, if there is one that was begun.
+    pub(crate) fn behind(&self, number: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        links.segments.get(links.index_behind(number)).filter(|next| next.base_offset().is_some()).cloned()
+    }
+
+    /// The segment before the one with that number.
+    pub(crate) fn before(&self, number: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        links.segments.get(links.index_of(number)?.checked_sub(1)?).cloned()
     }
 
     /// The segment that holds that offset or would be the next to hold it.
     pub(crate) fn segment_with_offset(&self, offset: u64) -> Option<Arc<Segment>> {
         let links = locked(&self.links);
-        let after = links.segments.partition_point(|segment| segment.base_offset().is_some_and(|base| base <= offset));
+        let first = links.segments.partition_point(|segment| segment.number() < links.origin);
+        let after = links.segments.partition_point(|segment| {
+            segment.number() < links.origin || segment.base_offset().is_some_and(|base| base <= offset)
+        });
         // Segments without a record share their base offset with the next one: the first of them holds what is between.
-        links.segments.get(after.checked_sub(1)?).cloned()
+        links.segments.get(after.checked_sub(1).filter(|at| *at >= first)?).cloned()
     }
 
     /// The segment whose file holds that position.
@@ -150,6 +215,10 @@ impl Chain {
     pub(crate) fn frame_at(&self, position: u64) -> io::Result<Lookup> {
         let Some(segment) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
         let unit = ((position - segment.shape().base_position) / 8) as usize;
+        if unit >= segment.limit() {
+            // Cut off.
+            return Ok(Lookup::Trimmed);
+        }
         let window = segment.window()?;
         // Looked at before the word: a segment is sealed when all of its words are there.
         let sealed = segment.seal().is_some();
@@ -165,7 +234,74 @@ impl Chain {
     /// Offset of the first record that is kept.
     pub(crate) fn start_offset(&self) -> u64 {
         let links = locked(&self.links);
-        links.begun().next().and_then(|segment| segment.base_offset()).unwrap_or(links.end_before.offset)
+        let first = links.counting().next().and_then(|segment| segment.base_offset());
+        first.unwrap_or(links.end_before.offset).max(links.start)
+    }
+
+    /// Lets the log start at `start`, up to which it has come. Whether it did not before.
+    pub(crate) fn purge(&self, start: u64) -> bool {
+        let mut links = locked(&self.links);
+        let news = start > links.start;
+        links.start = links.start.max(start);
+        news
+    }
+
+    /// Whether no record of the first segment counts: retention may drop it, once it is sealed.
+    pub(crate) fn first_is_purged(&self) -> bool {
+        let links = locked(&self.links);
+        let end = |segment: &Segment| segment.seal().map_or(u64::MAX, |seal| seal.base_offset + seal.records);
+        let purged =
+            |first: &Arc<Segment>| first.number() < links.origin || links.start > 0 && end(first) <= links.start;
+        links.begun().next().is_some_and(purged)
+    }
+
+    /// Puts the segment that `held` leads to behind `last`, and takes what stands between off: atomically to all that come
+    /// through the chain. Readers of what was taken off leave it at their next frame. Returns what was taken off.
+    pub(crate) fn cut(
+        &self,
+        cut: Cut,
+        last: u64,
+        sealed: Option<Arc<Segment>>,
+        start: Start,
+        open: impl FnOnce(),
+    ) -> Vec<Arc<Segment>> {
+        let mut links = locked(&self.links);
+        if let Some(sealed) = sealed
+            && let Some(place) = links.index_of(sealed.number()).and_then(|at| links.segments.get_mut(at))
+        {
+            place.supersede();
+            let before = std::mem::replace(place, sealed);
+            links.retire(&before);
+        }
+        let from = links.segments.partition_point(|segment| segment.number() <= last);
+        let to = links.segments.partition_point(|segment| segment.number() < cut.number);
+        let removed: Vec<_> = links.segments.drain(from..to).collect();
+        removed.iter().for_each(|segment| segment.supersede());
+        if start.origin {
+            links.segments.iter().take(from).for_each(|segment| segment.supersede());
+            (links.origin, links.start) = (cut.number, start.base_offset);
+        }
+        links.note(cut);
+        links.cut_count += 1;
+        open();
+        removed
+    }
+
+    /// Cuts since the log was opened.
+    pub(crate) fn cuts(&self) -> u64 {
+        locked(&self.links).cut_count
+    }
+
+    /// Whether what stood at that position was cut off.
+    pub(crate) fn is_cut(&self, position: u64) -> bool {
+        locked(&self.links).cuts.iter().any(|cut| (cut.position..cut.until).contains(&position))
+    }
+
+    /// The lowest offset that was cut off under somebody who stands at that position of that segment.
+    pub(crate) fn cut_under(&self, number: u64, position: u64) -> Option<u64> {
+        let links = locked(&self.links);
+        let under = links.cuts.iter().filter(|cut| cut.number > number && cut.position <= position);
+        under.map(|cut| cut.offset).min()
     }
 
     /// Position of the first byte that is kept.
@@ -307,6 +443,16 @@ impl Chain {
         let bytes = links.segments.iter().map(|segment| segment.bytes()).sum();
         (begun as u64, (links.segments.len() - begun) as u64, bytes)
     }
+}
+
+/// Where the records that count begin, and what was cut off, as recovery found it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    /// Number of the segment that the log starts in, if it is said.
+    pub(crate) origin: u64,
+    /// Offset of the first record that counts, if it is said.
+    pub(crate) start: u64,
+    pub(crate) cuts: Vec<Cut>,
 }
 
 impl End {
