@@ -58,6 +58,19 @@ pub enum Answer {
     },
 }
 
+/// What an append that expects an offset is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "only Appended means that the record is stored"]
+pub enum AtOffset {
+    /// Stored, from the expected offset on.
+    Appended(Offsets),
+    /// The next record has another offset: others have appended, or cut the partition. Nothing was written.
+    Moved {
+        /// The offset that comes next.
+        next: u64,
+    },
+}
+
 impl Answer {
     /// The answer to an append of `records` records, put together in the caller.
     ///

@@ -1,7 +1,7 @@
 //! An appender: one thread's handle for appending to a partition, plain or by id.
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, AtOffset},
     error::{AppendError, FillError},
     ids::{Mode, Offsets, Stamp},
     log::Partition,
@@ -130,6 +130,30 @@ impl Appender {
         let fitting = fit(body, self.body_bytes_max)?;
         let now_ms = self.partition.handle.core.clock.now_ms();
         self.cursor.append(&fitting, now_ms, &self.partition.source())
+    }
+
+    /// Appends one record if it gets the offset `expected`: for those who must know that nobody else has appended. The answer
+    /// says which offset comes next, if that is another one. It counts what others are still writing.
+    ///
+    /// # Errors
+    /// As for [`Appender::append`].
+    pub fn append_at(&mut self, expected: u64, payload: &[u8]) -> Result<AtOffset, AppendError> {
+        self.plain_at(expected, &Single(payload))
+    }
+
+    /// Appends records as one batch if the first of them gets the offset `expected`, as [`Appender::append_at`] does a record.
+    ///
+    /// # Errors
+    /// As for [`Appender::append_batch`].
+    pub fn append_batch_at(&mut self, expected: u64, records: &[&[u8]]) -> Result<AtOffset, AppendError> {
+        self.plain_at(expected, &Gathered(records))
+    }
+
+    fn plain_at<B: Body>(&mut self, expected: u64, body: &B) -> Result<AtOffset, AppendError> {
+        let fitting = fit(body, self.body_bytes_max)?;
+        let now_ms = self.partition.handle.core.clock.now_ms();
+        let answer = self.cursor.append_at(expected, &fitting, now_ms, &self.partition.source())?;
+        Ok(answer.map_or_else(|next| AtOffset::Moved { next }, AtOffset::Appended))
     }
 
     /// Claims a record of `bytes` bytes and lets `fill` write it where it will be read: it is given the record's offset

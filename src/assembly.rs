@@ -8,7 +8,7 @@ use crate::{
     names::Content,
     options::{Options, Window},
     partition::{
-        Counters, PartitionState, durability::Durable, recovery::Recovered, replay::Replay, stability::Stability,
+        Counters, Kept, PartitionState, durability::Durable, recovery::Recovered, replay::Replay, stability::Stability,
     },
     raw::table::Table,
 };
@@ -69,6 +69,12 @@ pub(crate) fn assemble(
     let table =
         Table::new(options.producers_max as usize).map_err(io_at("reserve a table of producers for", directory))?;
     let Recovered { chain, replay, snapshots, durable, .. } = recovered;
+    let beside = replay.kept();
+    let kept = Kept {
+        metadata: beside.metadata.map(Into::into),
+        metadata_position: beside.metadata_position,
+        purge_position: beside.purge_position,
+    };
     let state = PartitionState {
         name: name.into(),
         number,
@@ -84,6 +90,8 @@ pub(crate) fn assemble(
         marked: AtomicU64::new(0),
         snapshots: Mutex::new(snapshots),
         followed: Mutex::default(),
+        kept: Mutex::new(kept),
+        tending: Mutex::default(),
         preparation: Mutex::default(),
         prepared: Condvar::new(),
         turn: Mutex::default(),

@@ -28,8 +28,15 @@ impl Core {
         offset: u64,
         timeout: Duration,
     ) -> Result<bool, DurableError> {
+        let cuts = partition.durable.cuts();
+        let cut_at = || partition.durable.cut_since(cuts).filter(|end| offset >= *end);
         let round = || self.round(Some(partition));
-        match self.committer.turns.wait(partition, offset, timeout, round, || self.try_settle()) {
+        let waited =
+            self.committer.turns.wait(partition, offset, timeout, round, || self.try_settle(), || cut_at().is_some());
+        if let Some(end) = cut_at() {
+            return Err(DurableError::Truncated { offset, end });
+        }
+        match waited {
             Waited::Durable => Ok(true),
             Waited::TimedOut => Ok(false),
             Waited::Failed => self.committer.poison().map_or(Ok(false), Err),

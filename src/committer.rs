@@ -124,7 +124,7 @@ impl Committer {
     }
 
     /// Writes the extents and makes them durable. Returns the number of flushes it took.
-    fn write_and_flush(&self, extents: &[&Extent]) -> Result<u64, Failure> {
+    pub(crate) fn write_and_flush(&self, extents: &[&Extent]) -> Result<u64, Failure> {
         let direct: Vec<(&Extent, &File)> = extents
             .iter()
             .filter_map(|extent| match extent.segment.backing() {

@@ -157,10 +157,7 @@ impl Core {
 
     /// After a failed write or flush nothing is appended any more.
     pub(crate) fn refuse_if_poisoned(&self) -> Result<(), AppendError> {
-        match self.committer.poison() {
-            None => Ok(()),
-            Some(DurableError::Poisoned { doing, source }) => Err(AppendError::Poisoned { doing, source }),
-        }
+        self.committer.poison().map_or(Ok(()), |poison| Err(poison.into()))
     }
 
     /// Whether a partition's next segment is better prepared a moment later; rouses who is waited for.
@@ -204,6 +201,8 @@ impl Supply for Source<'_> {
         // Prepared: what is missing is the word of the thread that crossed the end, which is between two stores.
         let mut backoff = Backoff::new();
         while !of.has_ended() {
+            // Or of one that cuts the partition, and will never say it if that fails.
+            self.core.refuse_if_poisoned()?;
             backoff.wait();
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Durable records: asked for, waited for, awaited.
 
-use crate::{error::DurableError, log::Partition};
+use crate::{error::DurableError, log::Partition, partition::locked};
 use std::{
     task::{Context, Poll},
     time::Duration,
@@ -30,7 +30,7 @@ impl Partition {
     ///
     /// # Errors
     /// [`DurableError::Poisoned`] if a write or a flush has failed since the log was opened: nothing that was not durable
-    /// then will ever be acknowledged.
+    /// then will ever be acknowledged. [`DurableError::Truncated`] if the partition was truncated below the offset meanwhile.
     pub fn wait_durable(&self, offset: u64, timeout: Duration) -> Result<bool, DurableError> {
         if self.durable_offset() > offset {
             return Ok(true);
@@ -71,7 +71,8 @@ impl Partition {
         look().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Makes everything durable that is visible now, and waits for it. Returns the offset behind it.
+    /// Makes everything durable that is visible now, the partition's metadata too, and waits for it. Returns the offset behind
+    /// the last record of it.
     ///
     /// ```
     /// # let directory = tempfile::tempdir()?;
@@ -88,9 +89,18 @@ impl Partition {
     /// # Errors
     /// As for [`Partition::wait_durable`].
     pub fn flush(&self) -> Result<u64, DurableError> {
-        let end = self.end_offset();
-        if let Some(last) = end.checked_sub(1) {
-            self.wait_durable(last, Duration::MAX)?;
+        let end = loop {
+            let end = self.end_offset();
+            match end.checked_sub(1).map_or(Ok(true), |last| self.wait_durable(last, Duration::MAX)) {
+                Ok(_) => break end,
+                // What was visible is no longer there.
+                Err(DurableError::Truncated { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let metadata = locked(&self.state.kept).metadata_position;
+        if metadata > 0 {
+            self.handle.core.flush_up_to(&self.state, metadata)?;
         }
         Ok(end)
     }

@@ -31,11 +31,12 @@ impl Log {
     /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
     /// # let orders = log.partition("orders")?;
     /// # let mut session = log.session("checkout")?;
+    /// # orders.appender()?.append(b"order 0")?;
     /// let billing = log.group("billing")?;
     /// let mut transaction = session.begin()?;
-    /// transaction.commit_offset(&billing, &orders, 41)?;
+    /// transaction.commit_offset(&billing, &orders, 1)?;
     /// transaction.commit()?.wait_durable(std::time::Duration::from_secs(10))?;
-    /// assert_eq!(billing.committed(&orders), Some(41));
+    /// assert_eq!(billing.committed(&orders), Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -107,6 +107,12 @@ impl Decided {
         parts.chain(self.inputs.iter().map(|(partition, last)| (partition, *last)))
     }
 
+    /// Whether this has records in a partition that are not marked, or was made of records there that may not be durable.
+    pub(crate) fn is_unsettled_in(&self, partition: &Arc<PartitionState>) -> bool {
+        self.parts.iter().any(|part| Arc::ptr_eq(&part.partition, partition) && !part.marked)
+            || self.inputs.iter().any(|(input, _)| Arc::ptr_eq(input, partition))
+    }
+
     /// Whether all that this names, other than its entry, is durable.
     pub(crate) fn is_durable(&self) -> bool {
         self.needs().all(|(partition, last)| partition.durable.offset() > last)

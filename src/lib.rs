@@ -23,6 +23,8 @@ mod assembly;
 #[cfg(not(loom))]
 mod audit;
 #[cfg(not(loom))]
+mod bounds;
+#[cfg(not(loom))]
 mod by_id;
 #[cfg(not(loom))]
 mod clock;
@@ -91,6 +93,8 @@ mod sync;
 mod tests;
 #[cfg(not(loom))]
 mod transactions;
+#[cfg(not(loom))]
+mod truncation;
 mod turns;
 #[cfg(not(loom))]
 mod wake;
@@ -99,14 +103,15 @@ pub use crate::ids::{Mode, Offsets, ProducerId, Stamp, TransactionId};
 
 #[cfg(not(loom))]
 pub use crate::{
-    answer::Answer,
+    answer::{Answer, AtOffset},
     appender::Appender,
     audit::{Audit, Finding, PartitionAudit, Progress, Verdict},
+    bounds::Truncation,
     committer::FlushKind,
     decision::Commit,
     error::{
         AppendError, CloseError, DurableError, FetchError, FillError, OpenError, PartitionError, RegisterError,
-        TransactionError,
+        TransactionError, TruncateError,
     },
     group::Group,
     inspect::{
@@ -118,7 +123,7 @@ pub use crate::{
     options::{Options, Window},
     raw::limit::LimitReached,
     read_only::{Level, ReadOnlyLog, ReadOnlyPartition, ReadOnlyReader, RecoveryOutlook, StoredRecord},
-    reader::{Reader, Record, Verify},
+    reader::{Fetch, Reader, Record, Verify},
     registry::{Numbering, ProducerInfo, Registration},
     salvage::{Loss, Salvage, SalvagedPartition},
     session::{LastAppend, Session, Transaction},

@@ -9,6 +9,7 @@
 //! | records, and no commit in the ledger | aborted: markers are written, the producer goes on as before it |
 //! | a marker | decided before the crash; a marker is never written before its decision is durable |
 //! | such an offset, committed outside of a transaction | the end: what comes there next was not read yet |
+//! | a commit that names what was cut off since | committed: it was durable before the cut |
 //!
 //! The ledger keeps to a prefix, as every partition does: a transaction may have read what one before it wrote, and a
 //! group's offset may follow from either.
@@ -67,6 +68,10 @@ impl Recovering {
     fn bears_out(&self, part: &CommitPart) -> bool {
         let CommitPart { position, checksum, .. } = *part;
         if position < self.replayed_from || position < self.state.chain.start_position() {
+            return true;
+        }
+        // Cut off since: a cut waits for the commits that it reaches into, so it was there with all the rest.
+        if self.state.chain.is_cut(position) {
             return true;
         }
         // What looks like a frame behind the end of the partition, or of a segment that an earlier recovery has ended, is
@@ -167,7 +172,8 @@ fn first_not_borne_out(recovered: &[Recovering], own: usize) -> Result<Option<u6
             }
         }
         for one in commit.offsets {
-            if one.offset > there(one.partition)?.state.durable.offset() {
+            let input = &there(one.partition)?.state;
+            if one.offset > input.durable.offset() && !input.chain.is_cut_before(one.offset) {
                 return Ok(Some(commit.offset));
             }
         }

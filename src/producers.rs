@@ -6,7 +6,7 @@
 
 use crate::{
     core::{Core, Source},
-    error::{AppendError, DurableError, RegisterError, copy},
+    error::{AppendError, RegisterError, copy},
     format::{control::Fence, registration::RegistrationEntry},
     ids::{Mode, ProducerId, Progress},
     ledger::Ended,
@@ -71,6 +71,31 @@ impl Core {
         Ok(())
     }
 
+    /// Live producers whose last batch in a partition is at a position or behind it. Whole where they are fenced.
+    pub(crate) fn producers_beyond(
+        &self,
+        registry: &Registry,
+        partition: &PartitionState,
+        position: u64,
+    ) -> Vec<ProducerId> {
+        let beyond = |id: &ProducerId| {
+            own_slot(partition, *id).is_some_and(|slot| slot.progress().last_position >= position.max(1))
+        };
+        registry.all_live().map(|entry| entry.id).filter(beyond).collect()
+    }
+
+    /// Registers producers once more as they are, for nobody: fences every handle of theirs, and ends their open transactions.
+    pub(crate) fn fence_again(&self, registry: &mut Registry, ids: &[ProducerId]) -> Result<(), RegisterError> {
+        for mode in [Mode::Session, Mode::ById] {
+            let of_mode = ids.iter().filter_map(|id| registry.find(*id)).filter(|entry| entry.mode == mode);
+            let names: Vec<Box<str>> = of_mode.map(|entry| entry.name.clone()).collect();
+            if !names.is_empty() {
+                self.register_under(registry, &names, mode, Numbering::Continue, Ended::Fenced)?;
+            }
+        }
+        Ok(())
+    }
+
     fn register_under<N: AsRef<str>>(
         &self,
         registry: &mut Registry,
@@ -132,9 +157,7 @@ impl Core {
     /// Waits until no commit of a producer could be undone by a power cut: numbering that starts again, or a slot that
     /// changes its owner, must not be followed by what would go back to before it.
     fn settle_for_good(&self, id: ProducerId) -> Result<(), AppendError> {
-        self.wait_settled(id, None).map_err(|error| match error {
-            DurableError::Poisoned { doing, source } => AppendError::Poisoned { doing, source },
-        })
+        Ok(self.wait_settled(id, None)?)
     }
 
     /// Fences a producer in every partition that it has appended to, and ends its open transaction so.
@@ -173,10 +196,7 @@ impl Core {
                     // Lost in a crash, it would leave the old numbering, and new records be taken for old ones.
                     let end = partition.chain.visible_end().map_or(0, |end| end.position);
                     let flushed = self.flush_up_to(&partition, end.saturating_sub(1));
-                    flushed.map_err(|DurableError::Poisoned { source, .. }| RegisterError::Sync {
-                        path: partition.directory.clone(),
-                        source,
-                    })?;
+                    flushed.map_err(AppendError::from)?;
                 }
             }
         }

@@ -163,8 +163,8 @@ fn stats_of(partition: &PartitionState) -> PartitionStats {
     let (start_offset, end_offset) =
         (partition.chain.start_offset(), partition.chain.visible_end().map_or(0, |end| end.offset));
     let (open, held_by) = partition.stability.undecided();
-    let stable: Result<u64, std::convert::Infallible> = partition.stability.limit(|| Ok(end_offset));
-    let Ok(stable) = stable;
+    let stable =
+        partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset)).unwrap_or(end_offset);
     PartitionStats {
         name: partition.name.to_string(),
         start_offset,

@@ -278,8 +278,10 @@ impl Core {
         let until = Instant::now().checked_add(timeout);
         for (partition, last) in self.needs_of_entry(offset) {
             let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if !self.wait_durable(&partition, last, left)? {
-                return Ok(false);
+            match self.wait_durable(&partition, last, left) {
+                // A cut waits for the commits that it reaches into: what was to be durable was.
+                Ok(true) | Err(DurableError::Truncated { .. }) => {}
+                other => return other,
             }
         }
         self.try_settle();
@@ -313,9 +315,7 @@ impl Core {
             self.abort_open(&mut ledger, id, number, ended)?;
         }
         drop(ledger);
-        self.wait_settled(id, Some(partition)).map_err(|error| match error {
-            DurableError::Poisoned { doing, source } => AppendError::Poisoned { doing, source },
-        })?;
+        self.wait_settled(id, Some(partition))?;
         slot.leave(behind);
         Ok(true)
     }

@@ -189,7 +189,8 @@ impl<P: Marked> Turns<P> {
     }
 
     /// Waits until `offset` is durable. Where this thread gets the role, `round` makes what there is so, and says whether
-    /// any mark moved; `behind` is called when the role is given up.
+    /// any mark moved; `behind` is called when the role is given up. What is not there any more, as `gone` says, is waited for
+    /// no longer.
     pub(crate) fn wait(
         &self,
         partition: &Arc<P>,
@@ -197,9 +198,10 @@ impl<P: Marked> Turns<P> {
         timeout: Duration,
         round: impl Fn() -> bool,
         behind: impl Fn(),
+        gone: impl Fn() -> bool,
     ) -> Waited {
         let until = Instant::now().checked_add(timeout);
-        let covered = || partition.durable_offset() > offset;
+        let covered = || partition.durable_offset() > offset || gone();
         let mut seat = None;
         loop {
             if covered() {

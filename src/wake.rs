@@ -30,10 +30,10 @@ const PAUSE_SHARE: u32 = 8;
 pub(crate) enum Awaited {
     /// A frame at a unit of a segment.
     Frame { segment: Arc<Segment>, unit: usize },
-    /// The first frame of the segment with that number, or of a later one.
-    Segment { partition: Arc<PartitionState>, number: u64 },
-    /// The record at that offset is stable.
-    Stable { partition: Arc<PartitionState>, offset: u64 },
+    /// The first frame of a segment behind that one.
+    Segment { partition: Arc<PartitionState>, behind: u64 },
+    /// The record at that offset is stable; or more was cut off than that many times.
+    Stable { partition: Arc<PartitionState>, offset: u64, cuts: u64 },
 }
 
 impl Awaited {
@@ -41,20 +41,20 @@ impl Awaited {
     pub(crate) fn has_come(&self) -> bool {
         match self {
             Self::Frame { segment, unit } => {
-                if *unit >= segment.limit() {
+                if *unit >= segment.limit() || segment.is_superseded() {
                     return true;
                 }
                 let Ok(window) = segment.window() else { return true };
                 !matches!(find(&window, segment.shape(), *unit), Found::Nothing)
             }
-            Self::Stable { partition, offset } => {
+            Self::Stable { partition, offset, cuts } => {
+                if partition.chain.cuts() != *cuts {
+                    return true;
+                }
                 let limit = partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset));
                 limit.map_or(true, |limit| limit > *offset)
             }
-            Self::Segment { partition, number } => match partition.chain.segment(*number) {
-                Some(segment) => segment.base_offset().is_some(),
-                None => partition.chain.first().is_some_and(|first| first.number() > *number),
-            },
+            Self::Segment { partition, behind } => partition.chain.behind(*behind).is_some(),
         }
     }
 }

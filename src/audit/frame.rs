@@ -18,7 +18,7 @@ pub(super) fn fault_of(frame: &StoredFrame<'_>) -> Option<String> {
         }
         Kind::Record => (records != 1).then(|| format!("a frame of one record takes {records} offsets")),
         Kind::Void => None,
-        Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort => {
+        Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort | Kind::Metadata | Kind::Purge => {
             (records != 0).then(|| format!("a control frame takes {records} offsets"))
         }
     }

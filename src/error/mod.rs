@@ -1,8 +1,12 @@
 //! Errors, one type per verb. Each says what was asked, and the limit or the state that refused it.
 
+mod durable;
 mod transaction;
+mod truncation;
 
+pub use durable::DurableError;
 pub use transaction::TransactionError;
+pub use truncation::TruncateError;
 
 use crate::{
     ids::{Mode, ProducerId},
@@ -143,20 +147,6 @@ pub enum AppendError {
     Original(FetchError),
 }
 
-/// Why a record is not durable and will not be.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum DurableError {
-    /// A write or a flush has failed since the log was opened: what was not durable then is not acknowledged any more.
-    /// Open the log again to see what is there.
-    Poisoned {
-        /// What failed.
-        doing: &'static str,
-        /// The system's answer.
-        source: io::Error,
-    },
-}
-
 /// Why a record was not filled in place.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -186,6 +176,13 @@ pub enum FetchError {
         offset: u64,
         /// First offset that is kept.
         start: u64,
+    },
+    /// What the reader has read, or stands behind, was cut off the end of the partition since. Seek to an earlier offset.
+    Truncated {
+        /// The offset that came next.
+        offset: u64,
+        /// Where the partition was cut: the first offset that was given to other records, or will be.
+        end: u64,
     },
     /// A frame's bytes do not agree with its checksum, or are not a frame.
     Corrupt {
@@ -343,20 +340,6 @@ impl fmt::Display for AppendError {
     }
 }
 
-impl fmt::Display for DurableError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Poisoned { doing, source } = self;
-        write!(formatter, "the log failed to {doing}; nothing more becomes durable until it is reopened: {source}")
-    }
-}
-
-impl Error for DurableError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let Self::Poisoned { source, .. } = self;
-        Some(source)
-    }
-}
-
 impl<E: fmt::Display> fmt::Display for FillError<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -377,6 +360,9 @@ impl fmt::Display for FetchError {
             }
             Self::Corrupt { path, at, offset, reason } => {
                 write!(formatter, "{} is corrupt at byte {at}, offset {offset}: {reason}", path.display())
+            }
+            Self::Truncated { offset, end } => {
+                write!(formatter, "offset {offset} was cut off: the partition was truncated to end at {end}")
             }
             Self::Closed => formatter.write_str("the log is closed, and everything in it was read"),
             Self::Io { path, source } => write!(formatter, "cannot read {}: {source}", path.display()),

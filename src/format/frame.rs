@@ -32,6 +32,7 @@
 //! A void frame with a producer's part whose id is all ones stands in the place of frames that a salvage has lost: it takes
 //! their offsets, and says that producers' batches may be missing there.
 
+pub(crate) use super::kind::Kind;
 use super::{FRAME_ALIGN, FRAME_HEADER_BYTES, PRODUCER_BYTES, PRODUCER_FAR_BYTES};
 use crate::ids::ProducerId;
 use xxhash_rust::xxh3::xxh3_64;
@@ -60,50 +61,6 @@ const KIND_MASK: u8 = 0x3F;
 const NEAR_BYTES_MAX: u64 = if cfg!(test) { 1 << 17 } else { (u32::MAX as u64) * 8 };
 
 const _: () = assert!(TAG_SHIFT == STATE_SHIFT + 2 && HEADER_WORDS == 3 && NEAR_WORDS == 3 && FAR_WORDS == 5);
-
-/// What a frame holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// One record; the body is its bytes.
-    Record = 1,
-    /// Several records (`batch.rs`).
-    Batch = 2,
-    /// Space that was reserved and given up: it takes its offsets and holds nothing.
-    Void = 3,
-    /// The first frame of a segment (`control.rs`).
-    Start = 16,
-    /// A producer's epoch was raised (`control.rs`).
-    Fence = 17,
-    /// How far the partition was durable (`control.rs`).
-    Mark = 18,
-    /// Ends a transaction in this partition: its records count. Far form, no body.
-    Commit = 19,
-    /// Ends a transaction in this partition: its records are to be passed over. Far form, no body.
-    Abort = 20,
-}
-
-impl Kind {
-    const fn from_bits(bits: u8) -> Option<Self> {
-        Some(match bits {
-            1 => Self::Record,
-            2 => Self::Batch,
-            3 => Self::Void,
-            16 => Self::Start,
-            17 => Self::Fence,
-            18 => Self::Mark,
-            19 => Self::Commit,
-            20 => Self::Abort,
-            _ => return None,
-        })
-    }
-
-    /// Whether it ends a transaction: its producer's part then names no batch, but says how the producer goes on.
-    #[inline(always)]
-    pub(crate) const fn is_marker(self) -> bool {
-        matches!(self, Self::Commit | Self::Abort)
-    }
-}
 
 /// What stands between a frame's header and its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,6 +32,7 @@ pub(crate) mod batch;
 pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod frame;
+mod kind;
 pub(crate) mod ledger;
 pub(crate) mod registration;
 pub(crate) mod segment_header;
@@ -69,6 +70,9 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes before each record of a batch: its length.
 pub const RECORD_LENGTH_BYTES: usize = 4;
+
+/// Longest metadata of a partition, in bytes.
+pub const METADATA_BYTES_MAX: usize = 4096;
 
 /// Longest name of a partition or a producer, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;

@@ -7,7 +7,7 @@
 //!   16 log identity, 16 bytes                   16 records
 //!   32 partition number: u32  36 reserved       24 base offset
 //!   40 segment number                           32 latest time, ms since the epoch
-//!   48 bytes of the file                        40 reason: 1 full, 2 closed, 3 recovered
+//!   48 bytes of the file                        40 reason: 1 full, 2 closed, 3 recovered, 4 cut
 //!   56 position at which the file begins        48 position up to which all was durable when this was written
 //!   64 tag (40 bits)  72 salt                   56 checksum: xxh3-64 of the 56 bytes before and the salt
 //!   80 time of preparation, ms since the epoch
@@ -127,6 +127,8 @@ pub(crate) enum SealReason {
     Closed,
     /// Reopening after a crash ended it behind its last whole frame.
     Recovered,
+    /// What stood behind was cut off: the START frame of the segment that follows says so.
+    Cut,
 }
 
 /// Where a segment's frames end.
@@ -148,6 +150,7 @@ impl Seal {
             SealReason::Full => 1,
             SealReason::Closed => 2,
             SealReason::Recovered => 3,
+            SealReason::Cut => 4,
         };
         let words: [u64; SEAL_WORDS] =
             [self.generation, self.end_units, self.records, self.base_offset, self.latest_ms, reason, self.durable];
@@ -168,6 +171,7 @@ impl Seal {
             1 => SealReason::Full,
             2 => SealReason::Closed,
             3 => SealReason::Recovered,
+            4 => SealReason::Cut,
             _ => return None,
         };
         let bounds = SEGMENT_HEADER_BYTES as u64 / 8..=header.bytes / 8;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0 magic "ONCESNAP"                 48 end position: of the last frame's end
-//!   8 version: u32, reserved: u32      56 end offset
+//!   8 version: u32, bytes beside: u32  56 end offset
 //!  16 log identity, 16 bytes           64 producers
 //!  32 partition number: u32, reserved  72 bytes of registrations
 //!  40 segment number                   80 undecided transactions
@@ -20,6 +20,8 @@
 //!      24 where it ended: as above; all 0 where that is not known
 //!   . registrations (`registration.rs`): only in the log's own partition of producers
 //!   . ledger (`ledger.rs`), each entry behind its length, u32: only in the log's own partition of transactions
+//!   . beside, if there is anything: offset at which the log starts, u64; length of the metadata and one, u32, or 0 for none;
+//!     the metadata
 //!   . checksum: xxh3-64 of all bytes before
 //! ```
 
@@ -105,6 +107,43 @@ pub(crate) struct Snapshot {
     pub(crate) aborted: Vec<Aborted>,
     pub(crate) registrations: Vec<RegistrationEntry>,
     pub(crate) ledger: Vec<LedgerEntry>,
+    pub(crate) beside: Beside,
+}
+
+/// What stands beside a partition's records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// Offset at which the log starts, where that is said; else 0.
+    pub(crate) start: u64,
+    /// The embedder's.
+    pub(crate) metadata: Option<Box<[u8]>>,
+}
+
+impl Beside {
+    fn encode(&self, into: &mut Vec<u8>) {
+        if *self == Self::default() {
+            return;
+        }
+        into.extend(self.start.to_le_bytes());
+        // A length was checked when the metadata was given.
+        let length = self.metadata.as_ref().map_or(0, |metadata| metadata.len() as u32 + 1);
+        into.extend(length.to_le_bytes());
+        into.extend(self.metadata.iter().flat_map(|metadata| metadata.iter()));
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self::default());
+        }
+        let (start, rest) = bytes.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let metadata = match u32::from_le_bytes(*length).checked_sub(1) {
+            Some(length) => (rest.len() == length as usize).then_some(Some(rest.into()))?,
+            None => rest.is_empty().then_some(None)?,
+        };
+        let start = u64::from_le_bytes(*start);
+        (start <= NUMBER_MAX).then_some(Self { start, metadata })
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u64> {
@@ -189,9 +228,11 @@ impl Snapshot {
             let length = (ledger.len() - at - LENGTH_BYTES) as u32;
             ledger[at..at + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         }
+        let mut beside = Vec::new();
+        self.beside.encode(&mut beside);
         let header: [u64; HEADER_WORDS] = [
             MAGIC,
-            u64::from(VERSION),
+            u64::from(VERSION) | (beside.len() as u64) << 32,
             self.header.log as u64,
             (self.header.log >> 64) as u64,
             u64::from(self.header.partition),
@@ -209,7 +250,7 @@ impl Snapshot {
             + self.undecided.len() * UNDECIDED_WORDS
             + self.aborted.len() * ABORTED_WORDS)
             * 8;
-        let mut bytes = Vec::with_capacity(length + registrations.len() + ledger.len() + CHECKSUM_BYTES);
+        let mut bytes = Vec::with_capacity(length + registrations.len() + ledger.len() + beside.len() + CHECKSUM_BYTES);
         put(header, &mut bytes);
         for producer in &self.producers {
             put(producer.words(), &mut bytes);
@@ -223,6 +264,7 @@ impl Snapshot {
         }
         bytes.extend(registrations);
         bytes.extend(ledger);
+        bytes.extend(beside);
         let checksum = xxh3_64(&bytes);
         bytes.extend(checksum.to_le_bytes());
         bytes
@@ -256,6 +298,9 @@ impl Snapshot {
                 end: Extent::from_words([last, sequence, position]),
             });
         let aborted = aborted.ok_or(too_many)?;
+        let before = rest.len().checked_sub((version >> 32) as usize).ok_or(too_many)?;
+        let (rest, beside) = rest.split_at(before);
+        let beside = Beside::decode(beside).ok_or("what it holds beside the records is broken")?;
         if registered.checked_add(ledger) != Some(rest.len() as u64) {
             return Err(too_many);
         }
@@ -277,7 +322,7 @@ impl Snapshot {
         }
         let log = u128::from(low) | u128::from(high) << 64;
         let header = SnapshotHeader { log, partition: partition as u32, segment, end_position, end_offset };
-        Ok(Self { header, producers, undecided, aborted, registrations, ledger })
+        Ok(Self { header, producers, undecided, aborted, registrations, ledger, beside })
     }
 
     /// Looks one producer up in a snapshot file without reading the rest of it. A hint: the file's checksum is not
@@ -341,6 +386,7 @@ mod tests {
             aborted: vec![aborted, Aborted { transaction: 2, ..aborted }],
             registrations: vec![registration],
             ledger: vec![LedgerEntry::Undo { from: 7 }, LedgerEntry::Group { group: "g".into(), generation: 1 }],
+            beside: Beside { start: 40, metadata: Some(b"vote".as_slice().into()) },
         }
     }
 

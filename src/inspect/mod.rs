@@ -36,6 +36,8 @@ pub enum SegmentState {
     Closed,
     /// Sealed by an opening after a crash, behind its last whole frame.
     Recovered,
+    /// Sealed when what stood behind was cut off.
+    Cut,
     /// Nothing of it can be used.
     Unusable,
 }
@@ -328,5 +330,6 @@ const fn state_of(reason: crate::format::segment_header::SealReason) -> SegmentS
         SealReason::Full => SegmentState::Full,
         SealReason::Closed => SegmentState::Closed,
         SealReason::Recovered => SegmentState::Recovered,
+        SealReason::Cut => SegmentState::Cut,
     }
 }

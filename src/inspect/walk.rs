@@ -2,7 +2,7 @@
 
 use crate::{
     format::{
-        control::{Fence, Mark, Start},
+        control::{Fence, Mark, Purge, Start},
         frame::Kind,
         ledger::LedgerEntry,
         registration::RegistrationEntry,
@@ -78,8 +78,12 @@ pub enum FrameContent {
     Start {
         /// Offset of the segment's first record.
         base_offset: u64,
-        /// Position at which the frames of the segment before end.
+        /// Position at which the frames before end.
         previous_end: u64,
+        /// What stood at that position and behind it was cut off.
+        cut: bool,
+        /// The log starts here: no record before counts.
+        origin: bool,
     },
     /// From here on only that epoch of a producer appends.
     Fence {
@@ -114,6 +118,13 @@ pub enum FrameContent {
     },
     /// Another record of that partition: groups' offsets, a group's generation, or what was decided and is undone.
     Ledger(String),
+    /// What the embedder keeps beside the records.
+    Metadata,
+    /// From here on the log starts at that offset.
+    Purge {
+        /// The offset.
+        start: u64,
+    },
     /// A control frame whose body is not one of its kind.
     Malformed,
 }
@@ -322,8 +333,8 @@ fn content_of(frame: &StoredFrame<'_>, content: Content) -> FrameContent {
         Kind::Batch => Some(FrameContent::Batch),
         Kind::Void => Some(FrameContent::Void),
         Kind::Start => words().map(|words| {
-            let Start { base_offset, previous_end } = Start::from_words(words);
-            FrameContent::Start { base_offset, previous_end }
+            let Start { base_offset, previous_end, cut, origin } = Start::from_words(words);
+            FrameContent::Start { base_offset, previous_end, cut, origin }
         }),
         Kind::Fence => words().map(|words| {
             let Fence { producer, epoch, restart } = Fence::from_words(words);
@@ -332,6 +343,8 @@ fn content_of(frame: &StoredFrame<'_>, content: Content) -> FrameContent {
         Kind::Mark => words().map(|words| FrameContent::Mark { durable: Mark::from_words(words).durable }),
         Kind::Commit => Some(FrameContent::Commit),
         Kind::Abort => Some(FrameContent::Abort),
+        Kind::Metadata => Some(FrameContent::Metadata),
+        Kind::Purge => words().map(|words| FrameContent::Purge { start: Purge::from_words(words).start }),
     };
     control.unwrap_or(FrameContent::Malformed)
 }

@@ -19,7 +19,7 @@ use crate::{
     format::frame::{Form, Header, Part, Producer, units_of},
     ids::{Offsets, ProducerId, Progress, Stamp},
     raw::hint::fetch_for_store,
-    segment::tail::{Reservation, Tail},
+    segment::tail::{Conditional, Reservation, Tail},
     sync::Arc,
 };
 
@@ -86,6 +86,18 @@ impl Cursor {
 
     #[cold]
     fn reserve_ahead<S: Supply>(&mut self, records: u32, units: usize, supply: &S) -> Result<Reservation, S::Error> {
+        loop {
+            self.step(supply)?;
+            match self.tail.claim(records, units) {
+                Some(reservation) => return Ok(reservation),
+                None => self.full = true,
+            }
+        }
+    }
+
+    /// Goes to the next segment, waiting for it: the one at hand has no room.
+    #[cold]
+    pub(crate) fn step<S: Supply>(&mut self, supply: &S) -> Result<(), S::Error> {
         self.full = true;
         loop {
             let Some((next, opened)) = self.tail.successor() else {
@@ -96,11 +108,45 @@ impl Cursor {
             if opened {
                 supply.opened();
             }
-            match self.tail.claim(records, units) {
-                Some(reservation) => return Ok(reservation),
-                None => self.full = true,
+            return Ok(());
+        }
+    }
+
+    /// Appends without a producer, if the record that comes next has the offset `expected`; else the offset that it has.
+    pub(crate) fn append_at<B: Body, S: Supply>(
+        &mut self,
+        expected: u64,
+        fitting: &Fitting<'_, B>,
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<Result<Offsets, u64>, S::Error> {
+        let ahead = fitting.body.hash_ahead();
+        let (records, units) = (fitting.records, units_of(fitting.bytes, Form::Plain));
+        loop {
+            if self.full {
+                self.step(supply)?;
+                continue;
+            }
+            // Below the segment's first record none is claimed.
+            let record = expected.checked_sub(self.base_offset).unwrap_or(u64::MAX);
+            match self.tail.claim_record(record, records, units) {
+                Conditional::Claimed(reservation) => {
+                    return Ok(Ok(self.write(reservation, fitting, ahead, now_ms, Part::None)));
+                }
+                Conditional::Other { record } => return Ok(Err(self.base_offset + record)),
+                Conditional::Full => self.full = true,
             }
         }
+    }
+
+    /// The tail that this cursor is at, to be held.
+    pub(crate) const fn at(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// Whether the segment at hand is known to have no room.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
     }
 
     /// Copies the body into its reservation and publishes the frame.
@@ -261,28 +307,35 @@ impl Cursor {
         // Among many producers the slot is in memory, and comes while the body is hashed.
         fetch_for_store(slot);
         let ahead = fitting.body.hash_ahead();
-        let Some(locked) = slot.lock(state) else { return Ok(Admission::State) };
-        if locked.slot().producer() != stamp.producer {
-            return Ok(Admission::Producer);
-        }
-        if locked.slot().transaction() != transaction {
-            return Ok(Admission::Transaction);
-        }
-        let progress = locked.slot().progress();
-        if progress.expected != stamp.sequence {
-            return Ok(Admission::Sequence(progress));
-        }
-        match self.form(progress.last_position) {
-            Form::Near if transaction == 0 => {
-                self.append_locked::<B, S, false>(fitting, locked, stamp, 0, progress, ahead, now_ms, supply)
+        loop {
+            let Some(locked) = slot.lock(state) else { return Ok(Admission::State) };
+            if locked.slot().producer() != stamp.producer {
+                return Ok(Admission::Producer);
             }
-            _ => self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms, supply),
+            if locked.slot().transaction() != transaction {
+                return Ok(Admission::Transaction);
+            }
+            let progress = locked.slot().progress();
+            if progress.expected != stamp.sequence {
+                return Ok(Admission::Sequence(progress));
+            }
+            let appended = match self.form(progress.last_position) {
+                Form::Near if transaction == 0 => {
+                    self.append_locked::<B, false>(fitting, locked, stamp, 0, progress, ahead, now_ms)
+                }
+                _ => self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms),
+            };
+            if let Some(offsets) = appended {
+                return Ok(Admission::Appended(offsets));
+            }
+            // Without the lock: what the wait is for may want to fence this producer, as a truncation does.
+            self.step(supply)?;
         }
     }
 
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "the state of an append that has come half its way")]
-    fn append_locked_far<B: Body, S: Supply>(
+    fn append_locked_far<B: Body>(
         &mut self,
         fitting: &Fitting<'_, B>,
         locked: Locked<'_>,
@@ -291,14 +344,14 @@ impl Cursor {
         progress: Progress,
         ahead: u64,
         now_ms: u64,
-        supply: &S,
-    ) -> Result<Admission, S::Error> {
-        self.append_locked::<B, S, true>(fitting, locked, stamp, transaction, progress, ahead, now_ms, supply)
+    ) -> Option<Offsets> {
+        self.append_locked::<B, true>(fitting, locked, stamp, transaction, progress, ahead, now_ms)
     }
 
+    /// None if the segment at hand has no room.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "as above")]
-    fn append_locked<B: Body, S: Supply, const FAR: bool>(
+    fn append_locked<B: Body, const FAR: bool>(
         &mut self,
         fitting: &Fitting<'_, B>,
         locked: Locked<'_>,
@@ -307,16 +360,18 @@ impl Cursor {
         progress: Progress,
         ahead: u64,
         now_ms: u64,
-        supply: &S,
-    ) -> Result<Admission, S::Error> {
+    ) -> Option<Offsets> {
         let form = if FAR { Form::Far } else { Form::Near };
         let records = fitting.records;
         let units = units_of(fitting.bytes, form);
-        let reservation = self.reserve(records, units, supply)?;
+        if self.full {
+            return None;
+        }
+        let reservation = self.tail.claim(records, units)?;
         let position = self.tail.shape().position(reservation.place.units);
         if !form.reaches(position, progress.last_position) {
             self.tail.publish_void(reservation, units, records, now_ms);
-            return self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms, supply);
+            return self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms);
         }
         locked.slot().advance(Progress {
             expected: progress.expected + u64::from(records),
@@ -332,6 +387,6 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction,
         };
-        Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
+        Some(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form)))
     }
 }

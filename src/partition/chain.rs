@@ -1,5 +1,10 @@
 //! The segments of a partition: by number, by offset, by position; and how far they are visible.
 
+mod cuts;
+mod spares;
+
+pub(crate) use cuts::{Bounds, Cut};
+
 use super::state::locked;
 use crate::segment::{
     backing::{Backing, Spare},
@@ -41,8 +46,18 @@ struct Links {
     /// Where the next segment file begins.
     next_position: u64,
     end_before: End,
-    /// Numbers without a gap: sealed ones first, then those that are appended to, then those that stand ready.
+    /// By number, without a gap but where a cut has taken segments out: sealed ones first, then those that are appended to,
+    /// then those that stand ready.
     segments: VecDeque<Arc<Segment>>,
+    /// Number of the segment that the log starts in, where that is not the first: those before it are only kept for what they
+    /// say of producers.
+    origin: u64,
+    /// Offset of the first record that counts, if that is not the first one stored.
+    start: u64,
+    /// What was cut off, oldest first; a cut that reaches below an earlier one stands for both.
+    cuts: Vec<Cut>,
+    /// Cuts since the log was opened.
+    cut_count: u64,
     /// Dropped by retention, to be used again.
     spares: Vec<Spare>,
     /// The last tail of all, if it is of a segment that was withdrawn: the next one is linked behind it.
@@ -112,8 +127,22 @@ impl Links {
     }
 
     fn index_of(&self, number: u64) -> Option<usize> {
-        let first = self.segments.front()?.number();
-        usize::try_from(number.checked_sub(first)?).ok()
+        self.segments.binary_search_by_key(&number, |segment| segment.number()).ok()
+    }
+
+    /// Index of the first segment with a number above that one, and from the origin on.
+    fn index_behind(&self, number: u64) -> usize {
+        self.segments.partition_point(|segment| segment.number() <= number || segment.number() < self.origin)
+    }
+
+    /// Segments whose records count, those that stand ready behind them.
+    fn counting(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+        self.segments.iter().skip(self.segments.partition_point(|segment| segment.number() < self.origin))
+    }
+
+    fn note(&mut self, cut: Cut) {
+        self.cuts.retain(|earlier| earlier.position < cut.position);
+        self.cuts.push(cut);
     }
 }
 
@@ -124,6 +153,7 @@ impl Chain {
         last_number: u64,
         next_position: u64,
         end: End,
+        bounds: Bounds,
         residents: &Arc<Residents>,
     ) -> Arc<Self> {
         let base = segments.last().map_or(end.position, |segment| segment.shape().base_position);
@@ -135,6 +165,10 @@ impl Chain {
             next_position,
             end_before: end,
             segments: VecDeque::new(),
+            origin: bounds.origin,
+            start: bounds.start,
+            cuts: bounds.cuts,
+            cut_count: 0,
             spares: Vec::new(),
             withdrawn: None,
         };
@@ -181,17 +215,32 @@ impl Chain {
         links.segments.get(links.index_of(number)?).cloned()
     }
 
-    /// The first segment, if there is one that was begun.
+    /// The first segment whose records count, if it was begun.
     pub(crate) fn first(&self) -> Option<Arc<Segment>> {
-        locked(&self.links).begun().next().cloned()
+        locked(&self.links).counting().next().filter(|first| first.base_offset().is_some()).cloned()
+    }
+
+    /// The first segment behind the one with that number, if there is one that was begun.
+    pub(crate) fn behind(&self, number: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        links.segments.get(links.index_behind(number)).filter(|next| next.base_offset().is_some()).cloned()
+    }
+
+    /// The segment before the one with that number.
+    pub(crate) fn before(&self, number: u64) -> Option<Arc<Segment>> {
+        let links = locked(&self.links);
+        links.segments.get(links.index_of(number)?.checked_sub(1)?).cloned()
     }
 
     /// The segment that holds that offset or would be the next to hold it.
     pub(crate) fn segment_with_offset(&self, offset: u64) -> Option<Arc<Segment>> {
         let links = locked(&self.links);
-        let after = links.segments.partition_point(|segment| segment.base_offset().is_some_and(|base| base <= offset));
+        let first = links.segments.partition_point(|segment| segment.number() < links.origin);
+        let after = links.segments.partition_point(|segment| {
+            segment.number() < links.origin || segment.base_offset().is_some_and(|base| base <= offset)
+        });
         // Segments without a record share their base offset with the next one: the first of them holds what is between.
-        links.segments.get(after.checked_sub(1)?).cloned()
+        links.segments.get(after.checked_sub(1).filter(|at| *at >= first)?).cloned()
     }
 
     /// The segment whose file holds that position, and whether all before it are visible to their ends.
@@ -207,6 +256,10 @@ impl Chain {
     pub(crate) fn frame_at(&self, position: u64) -> io::Result<Lookup> {
         let Some((segment, leads)) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
         let unit = ((position - segment.shape().base_position) / 8) as usize;
+        if unit >= segment.limit() {
+            // Cut off.
+            return Ok(Lookup::Trimmed);
+        }
         let window = segment.window()?;
         // Looked at before the word: a segment is sealed when all of its words are there.
         let sealed = segment.seal().is_some();
@@ -241,7 +294,8 @@ impl Chain {
     /// Offset of the first record that is kept.
     pub(crate) fn start_offset(&self) -> u64 {
         let links = locked(&self.links);
-        links.begun().next().and_then(|segment| segment.base_offset()).unwrap_or(links.end_before.offset)
+        let first = links.counting().next().and_then(|segment| segment.base_offset());
+        first.unwrap_or(links.end_before.offset).max(links.start)
     }
 
     /// Position of the first byte that is kept.
@@ -402,64 +456,6 @@ impl Chain {
     pub(crate) fn is_at_rest(&self) -> bool {
         locked(&self.links).segments.iter().all(|segment| segment.seal().is_some())
     }
-
-    /// Keeps memory and file of a dropped segment for another use; gives it back if there are enough.
-    pub(crate) fn put_spare(&self, spare: Spare, most: usize) -> Option<Spare> {
-        let mut links = locked(&self.links);
-        if links.spares.len() >= most {
-            return Some(spare);
-        }
-        links.spares.push(spare);
-        None
-    }
-
-    pub(crate) fn take_spare(&self, bytes: u64) -> Option<Spare> {
-        let mut links = locked(&self.links);
-        let at = links.spares.iter().position(|spare| spare.bytes == bytes)?;
-        Some(links.spares.swap_remove(at))
-    }
-
-    pub(crate) fn has_spare(&self) -> bool {
-        !locked(&self.links).spares.is_empty()
-    }
-
-    pub(crate) fn take_spares(&self) -> Vec<Spare> {
-        std::mem::take(&mut locked(&self.links).spares)
-    }
-
-    /// How many segments there are of which kind.
-    pub(crate) fn totals(&self) -> Totals {
-        let links = locked(&self.links);
-        let begun = links.begun().len();
-        let mapped = links.segments.iter().filter(|segment| segment.backing().is_some());
-        Totals {
-            segments: begun as u64,
-            ready: (links.segments.len() - begun) as u64,
-            bytes: links.segments.iter().map(|segment| segment.bytes()).sum(),
-            mapped: mapped.clone().count() as u64,
-            mapped_sealed: mapped.clone().filter(|segment| segment.seal().is_some()).count() as u64,
-            mapped_bytes: mapped.clone().map(|segment| segment.bytes()).sum(),
-            files: mapped.filter(|segment| segment.is_direct()).count() as u64,
-        }
-    }
-}
-
-/// How many segments a chain has, of which kind.
-pub(crate) struct Totals {
-    /// That hold frames.
-    pub(crate) segments: u64,
-    /// That stand ready.
-    pub(crate) ready: u64,
-    /// Of all files.
-    pub(crate) bytes: u64,
-    /// Of all, those that are mapped or have memory of their own.
-    pub(crate) mapped: u64,
-    /// Of those, those that are sealed.
-    pub(crate) mapped_sealed: u64,
-    /// Of all that are mapped.
-    pub(crate) mapped_bytes: u64,
-    /// Files that are open.
-    pub(crate) files: u64,
 }
 
 impl Home for Chain {

@@ -65,6 +65,10 @@ impl PartitionState {
             holder.map_or(0, |original| original.first_offset + (sequence - original.first_sequence))
         };
         let Offsets { first, last } = Offsets { first: offset(sequence), last: offset(last) };
+        if first < self.chain.start_offset() {
+            // Purged, and its segment is still there.
+            return Ok(Answer::DuplicateTrimmed);
+        }
         Ok(Answer::Duplicate { first, last })
     }
 
@@ -90,7 +94,10 @@ impl PartitionState {
             && frame.stored.body_bytes() as usize == body.bytes()
             && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum;
         let first = segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta());
-        Ok(whole.then_some(Answer::Duplicate { first, last: first + (body.records() as u64 - 1) }))
+        Ok(whole.then(|| match first < self.chain.start_offset() {
+            true => Answer::DuplicateTrimmed,
+            false => Answer::Duplicate { first, last: first + (body.records() as u64 - 1) },
+        }))
     }
 
     /// The frame at a position, once it is published; none if it is no longer kept.

@@ -26,7 +26,15 @@ pub(crate) struct Durable {
     offset: AtomicU64,
     /// The same as a position, and the position that the newest MARK frame carries: for the committer alone.
     committed: Mutex<Committed>,
+    /// How often the partition was cut since it was opened. Raised behind `offset`, so that whoever sees the new offset by a
+    /// cut, and looks here next, sees that too.
+    cuts: AtomicU64,
+    /// The lowest offset cut off by each of them and all later ones: number of the cut, offset.
+    cut_offsets: Mutex<Vec<(u64, u64)>>,
 }
+
+/// Cuts that are told apart by those that wait for what is durable.
+const CUTS_KEPT: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Committed {
@@ -52,7 +60,42 @@ impl Durable {
         Self {
             offset: AtomicU64::new(end.offset),
             committed: Mutex::new(Committed { position: end.position, marked: end.position }),
+            cuts: AtomicU64::new(0),
+            cut_offsets: Mutex::default(),
         }
+    }
+
+    /// How often the partition was cut since it was opened.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// The lowest offset that was cut off since there were so many cuts.
+    pub(crate) fn cut_since(&self, cuts: u64) -> Option<u64> {
+        if self.cuts() == cuts {
+            return None;
+        }
+        locked(&self.cut_offsets).iter().find(|(number, _)| *number > cuts).map(|(_, offset)| *offset)
+    }
+
+    /// Moves the mark back to where a cut was made, and the position on to where what follows is durable. By whoever has the
+    /// committer's role.
+    pub(crate) fn cut(&self, cut: u64, end: End) {
+        let mut offsets = locked(&self.cut_offsets);
+        let number = self.cuts() + 1;
+        // Only what is lower than all later ones is asked for.
+        offsets.retain(|(_, offset)| *offset < cut);
+        offsets.push((number, cut));
+        if offsets.len() > CUTS_KEPT {
+            // The older of two stands for both: a cut that is told to reach a little lower than it did.
+            let (_, lower) = offsets.remove(0);
+            if let Some(first) = offsets.first_mut() {
+                first.1 = first.1.min(lower);
+            }
+        }
+        locked(&self.committed).position = end.position;
+        self.cuts.store(number, Ordering::Release);
+        self.offset.store(end.offset, Ordering::Release);
     }
 
     pub(crate) fn offset(&self) -> u64 {

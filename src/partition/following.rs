@@ -44,6 +44,11 @@ impl PartitionState {
         }
     }
 
+    /// Forgets what goes beyond the beginning of that segment.
+    pub(crate) fn follow_no_further(&self, segment: u64) {
+        locked(&self.followed).take_if(|followed| followed.segment >= segment);
+    }
+
     /// What was followed up to a segment after `since` and not after `last`, to go on from.
     pub(super) fn take_followed(&self, since: u64, last: u64) -> Option<Followed> {
         locked(&self.followed).take_if(|followed| since < followed.segment && followed.segment <= last)

@@ -3,20 +3,22 @@
 use super::{
     replay::control_words,
     snapshots::{SNAPSHOT, UNFINISHED},
+    unfinished::Starts,
 };
 use crate::{
     error::{OpenError, io_at},
     format::{
-        SEGMENT_HEADER_BYTES, VERSION,
+        FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, VERSION,
         control::Start,
         files::Identity,
-        frame::Kind,
+        frame::{Form, Kind, PartWords, Publication, Stored, checksum},
         segment_header::{HEADER_BYTES, HeaderFault, Seal, SegmentHeader},
     },
     segment::{
+        Shape,
         file::{READY, SPARE, Segment, USED},
         scan::{Found, find},
-        tail::FIRST_UNIT,
+        tail::{FIRST_UNIT, START_UNITS},
     },
 };
 use std::{
@@ -24,6 +26,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Files of a partition's directory, ascending by number.
 pub(super) struct Listing {
@@ -59,6 +62,8 @@ pub(super) fn list(directory: &Path) -> Result<Listing, OpenError> {
 /// A segment's first block, and the length of its file.
 pub(crate) struct FirstBlock {
     pub(crate) block: [u8; SEGMENT_HEADER_BYTES],
+    /// What stands where a START frame does.
+    start: [u8; START_UNITS * 8],
     pub(crate) length: u64,
 }
 
@@ -75,7 +80,28 @@ impl FirstBlock {
             });
         }
         file.read_exact_at(&mut block, 0).map_err(io_at("read", path))?;
-        Ok((file, Self { block, length }))
+        let mut start = [0; START_UNITS * 8];
+        if file.read_exact_at(&mut start, SEGMENT_HEADER_BYTES as u64).is_err() {
+            // A file that is cut short, or a sector that can't be read: whoever needs the frame finds out.
+            start.fill(0);
+        }
+        Ok((file, Self { block, start, length }))
+    }
+
+    /// What the START frame says, if it is whole.
+    pub(crate) fn start(&self, header: &SegmentHeader) -> Option<Start> {
+        let shape = Shape::of(header);
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| self.start[at * 8 + index]));
+        let units = match Publication::parse(word(0), shape.tag, FIRST_UNIT, shape.capacity) {
+            Publication::Frame { units } if units == START_UNITS => units,
+            _ => return None,
+        };
+        let stored = Stored::new([word(2), word(3)], units)?;
+        let is_start = stored.kind() == Kind::Start && stored.form() == Form::Plain;
+        let body = self.start.get(FRAME_HEADER_BYTES..).filter(|body| body.len() == stored.body_bytes() as usize)?;
+        let position = shape.position(FIRST_UNIT);
+        let agrees = checksum(stored.words(), &PartWords::None, xxh3_64(body), position, shape.salt) == word(1);
+        (is_start && agrees).then(|| control_words(body).map(Start::from_words).filter(Start::is_possible))?
     }
 
     /// What the header says, whatever the file is called and however long it is.
@@ -126,13 +152,19 @@ pub(crate) fn is_headless(path: &Path, number: u64, identity: &Identity, partiti
     read && (bytes == [0; HEADER_BYTES] || earlier_use)
 }
 
-fn open_segment(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Segment, OpenError> {
+fn open_segment(
+    number: u64,
+    path: &Path,
+    identity: &Identity,
+    partition: u32,
+) -> Result<(Segment, Option<Start>), OpenError> {
     let (_, first) = FirstBlock::read(path)?;
     let header = first.check(number, path, identity, partition)?;
-    Ok(match Seal::newest(&first.block, &header) {
+    let segment = match Seal::newest(&first.block, &header) {
         Some(seal) => Segment::sealed(path.to_owned(), header, seal),
         None => Segment::unsealed(path.to_owned(), header),
-    })
+    };
+    Ok((segment, first.start(&header)))
 }
 
 /// The START frame of an unsealed segment, if it was begun.
@@ -147,7 +179,8 @@ pub(super) fn start_of(segment: &Segment) -> Result<Option<Start>, OpenError> {
 
 /// What is found under a segment's name.
 enum Opened {
-    Segment(Box<Segment>),
+    /// With its START frame, where that is whole.
+    Segment(Box<Segment>, Option<Start>),
     /// With the error that it is if it is missed: a header that was never written, or that of an earlier use of the file: the name reached the device, and the header
     /// did not. Nothing in the segment was ever durable, since a first flush takes the header along.
     Headless(OpenError),
@@ -156,7 +189,7 @@ enum Opened {
 /// Opens what was given the name of a segment with frames.
 fn open_named(number: u64, path: &Path, identity: &Identity, partition: u32) -> Result<Opened, OpenError> {
     let refused = match open_segment(number, path, identity, partition) {
-        Ok(segment) => return Ok(Opened::Segment(Box::new(segment))),
+        Ok((segment, start)) => return Ok(Opened::Segment(Box::new(segment), start)),
         Err(refused @ (OpenError::Foreign { .. } | OpenError::Corrupt { .. })) => refused,
         Err(other) => return Err(other),
     };
@@ -169,12 +202,16 @@ pub(super) fn begun_segments(
     listing: &Listing,
     identity: &Identity,
     partition: u32,
-) -> Result<(Vec<Segment>, Headless), OpenError> {
+) -> Result<(Vec<Segment>, Starts, Headless), OpenError> {
     let mut segments = Vec::with_capacity(listing.segments.len() + listing.ready.len());
+    let mut starts = Starts::new();
     let mut headless = Vec::new();
     for (number, path) in &listing.segments {
         match open_named(*number, path, identity, partition)? {
-            Opened::Segment(segment) => segments.push(*segment),
+            Opened::Segment(segment, start) => {
+                starts.extend(start.filter(|start| start.cut).map(|start| (*number, start)));
+                segments.push(*segment);
+            }
             Opened::Headless(refused) => headless.push((*number, path.clone(), refused)),
         }
     }
@@ -187,10 +224,11 @@ pub(super) fn begun_segments(
             Err(other) if !matches!(other, OpenError::Foreign { .. } | OpenError::Corrupt { .. }) => return Err(other),
             opened => opened,
         };
-        if let Ok(Opened::Segment(segment)) = &opened
+        if let Ok(Opened::Segment(segment, start)) = &opened
             && !taken
             && start_of(segment)?.is_some()
         {
+            starts.extend(start.filter(|start| start.cut).map(|start| (*number, start)));
             segment.rename_to_used().map_err(io_at("rename", path))?;
             last_begun = last_begun.max(*number);
         }
@@ -205,16 +243,22 @@ pub(super) fn begun_segments(
         match opened? {
             // One without a START frame below one that was begun: the thread that was to write it was killed while others
             // went on behind it. It is an open frame like any other, and ends the partition where it stands.
-            Opened::Segment(segment) => segments.push(*segment),
+            Opened::Segment(segment, _) => segments.push(*segment),
             // The same after a power cut that left later segments their headers.
             Opened::Headless(refused) => headless.push((number, path.clone(), refused)),
         }
     }
     headless.sort_by_key(|(number, ..)| *number);
     segments.sort_by_key(Segment::number);
+    Ok((segments, starts, headless))
+}
+
+/// Refuses numbers with a gap that nothing explains.
+pub(super) fn refuse_gaps(segments: &[Segment], starts: &Starts, headless: &Headless) -> Result<(), OpenError> {
     for (before, after) in segments.iter().zip(segments.iter().skip(1)) {
         let torn_between = headless.iter().any(|(number, ..)| *number == before.number() + 1);
-        if before.number() + 1 != after.number() && !torn_between {
+        let cut_between = starts.contains_key(&after.number());
+        if before.number() + 1 != after.number() && !torn_between && !cut_between {
             return Err(OpenError::Corrupt {
                 path: after.path(),
                 at: 0,
@@ -222,7 +266,7 @@ pub(super) fn begun_segments(
             });
         }
     }
-    Ok((segments, headless))
+    Ok(())
 }
 
 /// Names of segments without a header, ascending.

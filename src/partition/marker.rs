@@ -7,9 +7,13 @@
 
 use super::append::{Cursor, Supply};
 use crate::{
-    format::frame::{Form, Header, Kind, Part, Producer, units_of},
+    format::{
+        FRAME_HEADER_BYTES,
+        frame::{Form, Header, Kind, Part, Producer, units_of},
+    },
     segment::tail::{Reservation, Tail},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Units of a marker's frame.
 const MARKER_UNITS: usize = units_of(0, Form::Far);
@@ -39,6 +43,31 @@ impl Cursor {
     ) -> Result<u64, S::Error> {
         let reservation = self.reserve(0, MARKER_UNITS, supply)?;
         Ok(publish(self.tail(), reservation, kind, producer, now_ms))
+    }
+}
+
+impl Cursor {
+    /// Appends a control frame with a body of its own, waiting for a segment if there is no room. Returns its position.
+    pub(crate) fn note<S: Supply>(
+        &mut self,
+        kind: Kind,
+        body: &[u8],
+        now_ms: u64,
+        supply: &S,
+    ) -> Result<u64, S::Error> {
+        let mut reservation = self.reserve(0, units_of(body.len(), Form::Plain), supply)?;
+        let unit = reservation.place.units;
+        let header = Header {
+            body_bytes: body.len() as u32,
+            kind,
+            records: 0,
+            offset_delta: reservation.place.records as u32,
+            time_delta: self.tail().time_delta(now_ms),
+            part: Part::None,
+        };
+        reservation.claim.write(FRAME_HEADER_BYTES, body);
+        self.tail().publish(reservation.claim, unit, &header, xxh3_64(body));
+        Ok(self.tail().shape().position(unit))
     }
 }
 

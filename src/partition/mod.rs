@@ -7,6 +7,7 @@
 //! | `slot.rs` | a producer's state in this partition |
 //! | `fence.rs` | from here on only a new epoch appends |
 //! | `duplicates.rs` | what a sequence that is not the next one means, and where its original lies |
+//! | `cut.rs` | a suffix taken off: where, and what of it is said again |
 //! | `durability.rs` | how far it is durable, and what has to be flushed for more |
 //! | `chain.rs` | the segments by number, offset and position; what is visible |
 //! | `preparer.rs`, `upkeep.rs` | segments made ready ahead of the appenders, sealed and dropped behind them |
@@ -17,6 +18,7 @@
 //! | `marker.rs` | the end of a transaction in this partition |
 //! | `pages.rs` | entries by slot, with memory for the slots that are used |
 //! | `listing.rs`, `recovery.rs` | all of the above from what is on disk |
+//! | `unfinished.rs` | cuts that a crash has left half done |
 //! | `following.rs` | the producers as of the newest sealed end, in memory between two snapshots |
 //! | `snapshots.rs` | the producers as of a sealed end, written beside the segments |
 
@@ -24,6 +26,8 @@ pub(crate) mod append;
 pub(crate) mod body;
 #[cfg(not(loom))]
 pub(crate) mod chain;
+#[cfg(not(loom))]
+pub(crate) mod cut;
 #[cfg(not(loom))]
 pub(crate) mod duplicates;
 #[cfg(not(loom))]
@@ -54,10 +58,12 @@ pub(crate) mod slot;
 pub(crate) mod snapshots;
 pub(crate) mod stability;
 #[cfg(not(loom))]
+pub(crate) mod unfinished;
+#[cfg(not(loom))]
 pub(crate) mod upkeep;
 
 #[cfg(not(loom))]
-pub(crate) use state::{Counters, PartitionState, locked};
+pub(crate) use state::{Counters, Kept, PartitionState, locked};
 
 #[cfg(not(loom))]
 mod state;

@@ -1,7 +1,7 @@
 //! A partition from what is on disk, after a clean close or after the process was killed.
 //!
 //! 1. List the files, read the headers, put the segments in order: numbers leave no gap.
-//! 2. Sync what is to be read: the system's cache may hold what a process that was killed never made durable.
+//! 2. Finish what was being cut off (`unfinished.rs`). Sync what is to be read: the system's cache may hold what a process that was killed never made durable.
 //! 3. Frames since the newest valid snapshot are scanned and verified. The first one that is not whole ends the partition
 //!    there. What stands behind it is dropped, also where it is whole, so that every producer's order stays true (the
 //!    prefix rule). Unless something behind it, a MARK frame or a seal, says that the partition was durable beyond: then
@@ -24,11 +24,12 @@
 //! | a snapshot that is cut, flipped or foreign | ignored: the next older one and a longer replay serve |
 
 use super::{
-    chain::{Chain, End},
+    chain::{Bounds, Chain, End},
     ledger::LedgerReplay,
-    listing::{Listing, begun_segments, list, start_of},
+    listing::{Listing, begun_segments, list, refuse_gaps, start_of},
     replay::{Replay, control_words},
     snapshots::{SnapshotFile, read},
+    unfinished::{Starts, cuts_at, finish_cuts},
 };
 use crate::{
     error::{OpenError, io_at},
@@ -65,7 +66,7 @@ impl Recovered {
     pub(crate) fn nothing(content: Content, residents: &Arc<Residents>) -> Self {
         let end = End { position: 0, offset: 0 };
         Self {
-            chain: Chain::new(Vec::new(), 0, 0, end, residents),
+            chain: Chain::new(Vec::new(), 0, 0, end, Bounds::default(), residents),
             replay: Replay::new(content),
             snapshots: Vec::new(),
             durable: end,
@@ -143,6 +144,7 @@ struct Begin {
 fn usable_snapshot(
     listing: &Listing,
     segments: &[Segment],
+    starts: &Starts,
     identity: &Identity,
     partition: u32,
     content: Content,
@@ -162,7 +164,9 @@ fn usable_snapshot(
                 (_, Some(segment)) => segment
                     .seal()
                     .is_some_and(|seal| segment.shape().position(seal.end_units as usize) == header.end_position),
-                (Some(first), None) => newest.is_some() || header.segment + 1 == first,
+                (Some(first), None) => {
+                    newest.is_some() || header.segment + 1 == first || cuts_at(starts, first, header.end_position)
+                }
                 (None, None) => true,
             };
         if !stands {
@@ -203,9 +207,15 @@ pub(crate) fn recover(
     content: Content,
     residents: &Arc<Residents>,
 ) -> Result<Recovered, OpenError> {
-    let listing = list(directory)?;
-    let (mut segments, mut headless) = begun_segments(&listing, identity, partition)?;
-    let (newest, snapshots, witnessed) = usable_snapshot(&listing, &segments, identity, partition, content);
+    let mut listing = list(directory)?;
+    let (mut segments, starts, mut headless) = begun_segments(&listing, identity, partition)?;
+    let base_offset = |segment: &Segment| match segment.seal() {
+        Some(seal) => Ok(Some(seal.base_offset)),
+        None => Ok(start_of(segment)?.map(|start| start.base_offset)),
+    };
+    let mut bounds = finish_cuts(directory, &mut listing, &mut segments, &starts, identity, partition, base_offset)?;
+    refuse_gaps(&segments, &starts, &headless)?;
+    let (newest, snapshots, witnessed) = usable_snapshot(&listing, &segments, &starts, identity, partition, content);
     let begin = newest.unwrap_or_else(|| Begin {
         covered: 0,
         end: End { position: 0, offset: 0 },
@@ -218,6 +228,7 @@ pub(crate) fn recover(
     if let Some(first) = segments.first()
         && first.number() > covered + 1
         && !torn_first
+        && !cuts_at(&starts, first.number(), end.position)
     {
         return Err(OpenError::Corrupt {
             path: first.path(),
@@ -235,7 +246,7 @@ pub(crate) fn recover(
     while let Some(segment) = rest.next() {
         let path = segment.path();
         let follows = match before {
-            Some((number, _)) => number + 1 == segment.number(),
+            Some((number, end)) => number + 1 == segment.number() || cuts_at(&starts, segment.number(), end.position),
             None => !torn_first || segment.number() <= covered + 1,
         };
         if !follows {
@@ -262,7 +273,8 @@ pub(crate) fn recover(
                 }
             },
         };
-        if let Some((_, before)) = before.filter(|(_, before)| before.offset != base_offset) {
+        let begins_anew = starts.get(&segment.number()).is_some_and(|start| start.origin);
+        if let Some((_, before)) = before.filter(|(_, before)| before.offset != base_offset && !begins_anew) {
             return Err(OpenError::Corrupt {
                 path,
                 at: SEGMENT_HEADER_BYTES as u64,
@@ -337,7 +349,11 @@ pub(crate) fn recover(
     }
     let last_number = kept.last().map_or(covered, |segment| segment.number());
     let next_position = kept.last().map_or(end.position.next_multiple_of(4096), |segment| segment.end_of_file());
-    let chain = Chain::new(kept, last_number, next_position, end, residents);
+    let is_kept = |number: u64| kept.iter().any(|segment| segment.number() == number);
+    bounds.cuts.retain(|cut| is_kept(cut.number));
+    bounds.origin = if is_kept(bounds.origin) { bounds.origin } else { 0 };
+    bounds.start = replay.kept().start;
+    let chain = Chain::new(kept, last_number, next_position, end, bounds, residents);
     if let Some(position) = replay.ledger().and_then(LedgerReplay::undecodable) {
         return Err(undecodable(&chain, directory, position));
     }

@@ -4,10 +4,10 @@
 use super::{ledger::LedgerReplay, pages::Pages};
 use crate::{
     format::{
-        control::{CONTROL_BYTES, Fence},
+        control::{CONTROL_BYTES, Fence, Purge, Start},
         frame::{Form, Kind, Producer},
         registration::RegistrationEntry,
-        snapshot::{Aborted, Extent, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
+        snapshot::{Aborted, Beside, Extent, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
     },
     ids::{ProducerId, Progress},
     names::Content,
@@ -45,6 +45,19 @@ pub(crate) struct Replay {
     registrations: Option<BTreeMap<u32, RegistrationEntry>>,
     /// Only kept for the log's own partition of transactions.
     ledger: Option<LedgerReplay>,
+    beside: Beside,
+    /// Positions of the frames that say so; 0 where a snapshot does.
+    metadata_position: u64,
+    purge_position: u64,
+}
+
+/// What stands beside the records: see `Kept` of `state.rs`.
+pub(crate) struct KeptBeside<'a> {
+    /// Offset of the first record that counts, if it is said.
+    pub(crate) start: u64,
+    pub(crate) metadata: Option<&'a [u8]>,
+    pub(crate) metadata_position: u64,
+    pub(crate) purge_position: u64,
 }
 
 impl Replay {
@@ -55,6 +68,9 @@ impl Replay {
             aborted: Vec::new(),
             registrations: (content == Content::Registrations).then(BTreeMap::new),
             ledger: (content == Content::Ledger).then(LedgerReplay::default),
+            beside: Beside::default(),
+            metadata_position: 0,
+            purge_position: 0,
         }
     }
 
@@ -66,6 +82,7 @@ impl Replay {
         let key = |undecided: &Undecided| (undecided.producer.get(), undecided.transaction);
         replay.undecided = snapshot.undecided.iter().map(|undecided| (key(undecided), *undecided)).collect();
         replay.aborted.clone_from(&snapshot.aborted);
+        replay.beside.clone_from(&snapshot.beside);
         if let Some(kept) = &mut replay.registrations {
             let known = snapshot.registrations.iter().filter(|entry| entry.id.slot() < PRODUCERS_MAX);
             kept.extend(known.map(|entry| (entry.id.slot(), entry.clone())));
@@ -129,6 +146,22 @@ impl Replay {
             Kind::Record if self.ledger.is_some() => {
                 if let Some(ledger) = &mut self.ledger {
                     ledger.take(frame.offset, frame.position, frame.body);
+                }
+            }
+            Kind::Metadata => {
+                self.beside.metadata = Some(frame.body.into());
+                self.metadata_position = frame.position;
+            }
+            Kind::Purge => {
+                if let Some(words) = control_words(frame.body) {
+                    self.beside.start = self.beside.start.max(Purge::from_words(words).start);
+                    self.purge_position = frame.position;
+                }
+            }
+            Kind::Start => {
+                let start = control_words(frame.body).map(Start::from_words).filter(|start| start.origin);
+                if let Some(start) = start {
+                    self.beside.start = start.base_offset;
                 }
             }
             Kind::Fence => {
@@ -260,6 +293,16 @@ impl Replay {
         }
     }
 
+    /// What stands beside the records.
+    pub(crate) fn kept(&self) -> KeptBeside<'_> {
+        KeptBeside {
+            start: self.beside.start,
+            metadata: self.beside.metadata.as_deref(),
+            metadata_position: self.metadata_position,
+            purge_position: self.purge_position,
+        }
+    }
+
     /// Producers, ascending by slot.
     pub(crate) fn producers(&self) -> impl Iterator<Item = &ProducerEntry> {
         self.producers.iter()
@@ -279,6 +322,7 @@ impl Replay {
             aborted: self.aborted,
             registrations,
             ledger: self.ledger.map(LedgerReplay::into_entries).unwrap_or_default(),
+            beside: self.beside,
         }
     }
 }

@@ -36,6 +36,8 @@ impl PartitionState {
     /// and since when.
     pub(crate) fn look_for_idleness(&self, now_ms: u64) -> Option<u64> {
         let after = self.options.idle_after?;
+        // Not while a cut counts on what stands ready.
+        let _tending = locked(&self.tending);
         let claimed = self.chain.claimed_position();
         let mut activity = locked(&self.activity);
         if activity.since_ms == 0 || activity.claimed != claimed {
@@ -78,6 +80,7 @@ impl PartitionState {
     /// Ends the segment in use of an idle partition. Whether nothing of it is appended to any more: a frame that is not
     /// published, or not durable yet in the direct window, is waited for until the next time.
     pub(crate) fn go_to_rest(&self) -> Result<bool, OpenError> {
+        let _tending = locked(&self.tending);
         self.give_back_what_is_ready()?;
         for segment in self.chain.unsealed() {
             if !self.end_early(&segment)? {

@@ -180,6 +180,14 @@ impl PartitionState {
         Ok(true)
     }
 
+    /// Removes the snapshots that stand for what was cut off at a position: each, and how that went.
+    pub(crate) fn drop_snapshots_behind(&self, position: u64) -> Vec<(PathBuf, io::Result<()>)> {
+        let mut snapshots = locked(&self.snapshots);
+        let left = snapshots.partition_point(|snapshot| snapshot.end_position <= position);
+        let gone = snapshots.split_off(left).into_iter().rev();
+        gone.map(|SnapshotFile { path, .. }| (path.clone(), fs::remove_file(&path))).collect()
+    }
+
     /// Removes snapshots that no longer help: all but the newest two whose segments retention has dropped.
     pub(crate) fn drop_snapshots(&self) {
         let start = self.chain.start_position();

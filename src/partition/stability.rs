@@ -56,8 +56,9 @@ pub(crate) struct Stability {
     /// Lowest first offset of an undecided transaction, or `NONE`. Written under `open`'s lock, with Release; read by
     /// readers with Acquire.
     first: AtomicU64,
-    /// The highest limit that was ever given. Raised by readers.
-    given: AtomicU64,
+    /// The highest limit that was given since the last cut. Raised by readers, who look at the visible end under this lock: so
+    /// that none brings an end from before a cut after it.
+    given: Mutex<u64>,
     open: Mutex<Vec<Open>>,
     /// Readers ask once a transaction.
     hidden: Mutex<Hidden>,
@@ -72,7 +73,7 @@ impl Stability {
         }
         Self {
             first: AtomicU64::new(NONE),
-            given: AtomicU64::new(0),
+            given: Mutex::new(0),
             open: Mutex::new(Vec::new()),
             hidden: Mutex::new(hidden),
         }
@@ -113,11 +114,34 @@ impl Stability {
 
     /// Offset behind the last stable record. `visible_end` is called first.
     pub(crate) fn limit<E>(&self, visible_end: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+        // Whoever gets a limit that another read has raised sees what that one has seen.
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         let end = visible_end()?;
         // Acquire: pairs with the Release in `store_first`.
         let limit = end.min(self.first.load(Ordering::Acquire));
-        // AcqRel: whoever gets a limit that another read has raised sees what that one has seen.
-        Ok(self.given.fetch_max(limit, Ordering::AcqRel).max(limit))
+        *given = limit.max(*given);
+        Ok(*given)
+    }
+
+    /// What is behind a place is cut off, by `cut`, which everyone sees once it has returned. Of the aborted transactions whose
+    /// markers are cut off, those are remembered that have other markers: records of theirs are before the place.
+    pub(crate) fn cut(&self, position: u64, offset: u64, markers: &[Aborted], cut: impl FnOnce()) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut open = self.open();
+            open.iter_mut().for_each(|open| open.first_offset = open.first_offset.min(offset));
+            self.store_first(&open);
+        }
+        {
+            let mut hidden = self.all_hidden();
+            let Hidden { all, order, .. } = &mut *hidden;
+            order.retain(|aborted| aborted.marker < position);
+            order.extend(markers);
+            all.clear();
+            all.extend(order.iter().map(|aborted| ((aborted.producer, aborted.transaction), aborted.end)));
+        }
+        *given = (*given).min(offset);
+        cut();
     }
 
     /// Where a transaction ends that was aborted, if it was: its records are to be passed over.

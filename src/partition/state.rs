@@ -43,6 +43,16 @@ pub(crate) struct Preparation {
     pub(crate) waits_for_spare: u32,
 }
 
+/// What the embedder keeps beside the records, and where that was written last.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) metadata: Option<Box<[u8]>>,
+    /// Position of its frame; 0 where a snapshot stands for it.
+    pub(crate) metadata_position: u64,
+    /// Position of the frame that says where the log starts; 0 where a snapshot stands for it, or there is none.
+    pub(crate) purge_position: u64,
+}
+
 /// See the head of this file.
 pub(crate) struct PartitionState {
     pub(crate) name: Box<str>,
@@ -65,6 +75,9 @@ pub(crate) struct PartitionState {
     pub(crate) marked: AtomicU64,
     pub(crate) snapshots: Mutex<Vec<SnapshotFile>>,
     pub(crate) followed: Mutex<Option<Followed>>,
+    pub(crate) kept: Mutex<Kept>,
+    /// Held by upkeep for a round, and by whoever cuts.
+    pub(crate) tending: Mutex<()>,
     pub(crate) preparation: Mutex<Preparation>,
     pub(crate) prepared: Condvar,
     /// Held by who adds segments to the end of the chain, or takes those that stand ready off.

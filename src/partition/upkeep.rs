@@ -16,6 +16,7 @@ const AGE_MAX_MS: u64 = 1 << 31;
 impl PartitionState {
     /// One round. What fails is tried again in the next; what an appender or a reader needs does not depend on it.
     pub(crate) fn upkeep(&self, now_ms: u64) {
+        let _tending = super::state::locked(&self.tending);
         // Nothing here may hold a segment by now: one that is dropped is used again only if nobody does. Before all else,
         // which takes its time: appenders may wait for what is given back.
         let _ = self.drop_what_need_not_be_kept(now_ms);
@@ -134,7 +135,7 @@ impl PartitionState {
                 .options
                 .retention_age
                 .is_some_and(|age| u128::from(now_ms.saturating_sub(seal.latest_ms)) > age.as_millis());
-            if !by_bytes && !by_age {
+            if !by_bytes && !by_age && !self.chain.first_is_purged() {
                 return Ok(());
             }
             // Producers' states must outlive the frames they came from.

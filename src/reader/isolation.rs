@@ -79,6 +79,12 @@ impl Reader {
         let partition = &self.partition;
         let limit = partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset));
         self.seen.limit = limit.map_err(|source| self.io(source))?;
+        if self.next_offset < self.seen.limit {
+            return Ok(true);
+        }
+        if self.place.as_ref().is_some_and(|place| place.segment.is_superseded()) {
+            self.pass_over()?;
+        }
         Ok(self.next_offset < self.seen.limit)
     }
 

@@ -5,14 +5,17 @@
 //! | `mod.rs` | the reader, and the step from one record to the next |
 //! | `seek.rs` | where to begin: an offset, a time, the end |
 //! | `wait.rs` | waiting for what is not there yet, blocking or with a waker |
+//! | `fetch.rs` | records up to a number of bytes |
 //! | `isolation.rs` | what is seen of transactions |
 //! | `record.rs` | what a reader hands out |
 
+mod fetch;
 mod isolation;
 mod record;
 mod seek;
 mod wait;
 
+pub use fetch::Fetch;
 pub use record::Record;
 
 use isolation::Seen;
@@ -226,6 +229,10 @@ impl Reader {
     /// Moves over one record and says where it is.
     fn step(&mut self) -> Result<Option<Stepped>, FetchError> {
         loop {
+            if self.place.as_ref().is_some_and(|place| place.segment.is_superseded()) {
+                self.pass_over()?;
+                continue;
+            }
             // One that a seek went into before it was decided.
             if let Some(Batch { frame, .. }) = self.batch
                 && self.is_hidden(&frame)?
@@ -271,10 +278,6 @@ impl Reader {
                 }
                 return Ok(None);
             };
-            if place.segment.is_superseded() {
-                self.pass_over()?;
-                continue;
-            }
             match find(&place.window, &place.shape, place.unit) {
                 Found::Frame(frame) if frame.unit < place.segment.limit() => {
                     if self.verify != Verify::Never && !verified(&place.segment, &place.window, &frame, self.verify) {
@@ -300,7 +303,13 @@ impl Reader {
                         }
                         Kind::Batch => self.batch = Some(Batch { frame, at: 0, index: 0 }),
                         Kind::Void => self.next_offset = offset + u64::from(frame.stored.records()),
-                        Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort => {}
+                        Kind::Start
+                        | Kind::Fence
+                        | Kind::Mark
+                        | Kind::Commit
+                        | Kind::Abort
+                        | Kind::Metadata
+                        | Kind::Purge => {}
                     }
                 }
                 Found::Padding { units } => place.unit += units,
@@ -326,22 +335,40 @@ impl Reader {
         }
     }
 
-    /// Goes on in the file's pages, where the memory that a sealed segment was appended in is given up.
+    /// Goes on where the segment at hand is given up: in the file's pages, where it is the memory that a sealed segment was
+    /// appended in; behind it, where it was cut off and this reader stood at its end.
     #[cold]
     fn pass_over(&mut self) -> Result<(), FetchError> {
         let Some(place) = &mut self.place else { return Ok(()) };
         let number = place.shape.number;
-        match self.partition.chain.segment(number) {
-            Some(segment) if !segment.is_superseded() => {
-                place.window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
-                place.segment = segment;
-                Ok(())
-            }
+        // Of a batch that is being read, the unit is the one behind it.
+        let unit = self.batch.map_or(place.unit, |batch| batch.frame.unit);
+        let next = self.partition.chain.segment(number).filter(|next| !next.is_superseded());
+        let end = unit + self.batch.map_or(0, |batch| batch.frame.units);
+        if let Some(segment) = next.filter(|next| end <= next.limit()) {
+            place.window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
+            place.segment = segment;
+            return Ok(());
+        }
+        let position = place.shape.position(unit);
+        self.go_behind_a_cut(number, position)
+    }
+
+    /// The segment that this reader stood in, at that position, is no longer part of the log, or that position is not.
+    #[cold]
+    fn go_behind_a_cut(&mut self, number: u64, position: u64) -> Result<(), FetchError> {
+        let chain = &self.partition.chain;
+        let offset = self.next_offset;
+        match chain.cut_under(number, position) {
+            Some(end) if offset > end => return Err(FetchError::Truncated { offset, end }),
+            Some(_) => {}
             // Dropped since.
-            _ => {
-                let start = self.partition.chain.start_offset();
-                Err(FetchError::Trimmed { offset: self.next_offset, start })
-            }
+            None => return Err(FetchError::Trimmed { offset, start: chain.start_offset() }),
+        }
+        match self.seek(offset) {
+            Err(FetchError::OutOfRange { start, .. }) if offset < start => Err(FetchError::Trimmed { offset, start }),
+            Err(FetchError::OutOfRange { end, .. }) => Err(FetchError::Truncated { offset, end }),
+            moved => moved,
         }
     }
 
@@ -349,14 +376,8 @@ impl Reader {
     #[cold]
     fn next_segment(&mut self) -> Result<bool, FetchError> {
         let chain = &self.partition.chain;
-        let next = match &self.place {
-            None => chain.first(),
-            // Segments without a record may have been dropped behind this reader: the first that is kept is then next.
-            Some(Place { shape, .. }) => {
-                chain.segment(shape.number + 1).or_else(|| chain.first().filter(|first| first.number() > shape.number))
-            }
-        };
-        let Some(segment) = next.filter(|segment| segment.base_offset().is_some()) else {
+        // Segments without a record may have been dropped behind this reader: the first that is kept is then next.
+        let Some(segment) = chain.behind(self.place.as_ref().map_or(0, |place| place.shape.number)) else {
             let start = chain.start_offset();
             if start > self.next_offset {
                 return Err(FetchError::Trimmed { offset: self.next_offset, start });
@@ -366,6 +387,15 @@ impl Reader {
         let base_offset = segment.base_offset().unwrap_or(self.next_offset);
         if base_offset > self.next_offset {
             return Err(FetchError::Trimmed { offset: self.next_offset, start: base_offset });
+        }
+        if base_offset < self.next_offset {
+            // A cut was made between the last look and this one, or there was no segment before it.
+            let (number, position) = self
+                .place
+                .as_ref()
+                .map_or((0, u64::MAX), |place| (place.shape.number, place.shape.position(place.unit)));
+            self.go_behind_a_cut(number, position)?;
+            return Ok(true);
         }
         self.enter(segment, FIRST_UNIT)?;
         Ok(true)

@@ -20,14 +20,15 @@ impl Reader {
     fn awaited(&self) -> Awaited {
         // Whatever is published here may be held back by a transaction, or hold no record.
         if self.isolation == Isolation::ReadCommitted {
-            return Awaited::Stable { partition: Arc::clone(&self.partition), offset: self.next_offset };
+            let (cuts, partition) = (self.partition.chain.cuts(), Arc::clone(&self.partition));
+            return Awaited::Stable { partition, offset: self.next_offset, cuts };
         }
         match &self.place {
             Some(place) if place.unit < place.segment.limit() => {
                 Awaited::Frame { segment: Arc::clone(&place.segment), unit: place.unit }
             }
-            Some(place) => Awaited::Segment { partition: Arc::clone(&self.partition), number: place.shape.number + 1 },
-            None => Awaited::Segment { partition: Arc::clone(&self.partition), number: 0 },
+            Some(place) => Awaited::Segment { partition: Arc::clone(&self.partition), behind: place.shape.number },
+            None => Awaited::Segment { partition: Arc::clone(&self.partition), behind: 0 },
         }
     }
 
@@ -38,6 +39,9 @@ impl Reader {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(_) => return true,
+            }
+            if self.place.as_ref().is_some_and(|place| place.segment.is_superseded()) && self.pass_over().is_err() {
+                return true;
             }
             if let Some(batch) = self.batch.filter(|batch| batch.index < batch.frame.stored.records()) {
                 match self.is_hidden(&batch.frame) {
@@ -69,7 +73,7 @@ impl Reader {
             match found {
                 Found::Frame(frame) if frame.unit < place.segment.limit() => match frame.stored.kind() {
                     Kind::Record | Kind::Batch => return true,
-                    Kind::Void | Kind::Start | Kind::Fence | Kind::Mark | Kind::Commit | Kind::Abort => {
+                    _ => {
                         place.unit += frame.units;
                         self.next_offset = place.base_offset
                             + u64::from(frame.stored.offset_delta())

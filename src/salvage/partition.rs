@@ -44,6 +44,10 @@ struct Source {
     segment: StoredSegment,
     base_offset: Option<u64>,
     previous_end: Option<u64>,
+    /// What stood behind that was cut off.
+    cut: bool,
+    /// The log starts here.
+    origin: bool,
 }
 
 struct Salvager<'a> {
@@ -144,6 +148,8 @@ impl Salvager<'_> {
                 segment: segment.clone(),
                 base_offset: start.map(|start| start.base_offset).or(sealed),
                 previous_end: start.map(|start| start.previous_end),
+                cut: start.is_some_and(|start| start.cut),
+                origin: start.is_some_and(|start| start.origin),
             });
         }
         sources.sort_by_key(|source| source.segment.number);
@@ -265,7 +271,7 @@ impl Salvager<'_> {
             };
             let records = if is_last { end_offset - before.offset } else { share };
             let mut new = NewSegment::create(self.to, header)?;
-            new.start(Start { base_offset: before.offset, previous_end: before.frames_end })?;
+            new.start(Start::following(before.offset, before.frames_end))?;
             let capacity = new.shape.capacity;
             let stop = next.previous_end.filter(|_| is_last).and_then(|end| end.checked_sub(header.base_position));
             let stop = stop.map_or(capacity, |stop| (stop / 8) as usize).clamp(NewSegment::first_unit(), capacity);
@@ -337,7 +343,7 @@ impl Salvager<'_> {
         let capacity = new.shape.capacity;
 
         let previous_end = source.previous_end.or(self.before.map(|before| before.frames_end)).unwrap_or(0);
-        new.start(Start { base_offset, previous_end })?;
+        new.start(Start { base_offset, previous_end, cut: source.cut, origin: source.origin })?;
         let mut unit = NewSegment::first_unit();
         if frames.start().is_none() {
             self.lose(&segment.path, None, None, "the START frame is damaged: written anew");

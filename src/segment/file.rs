@@ -1,5 +1,7 @@
 //! A segment as a file: prepared, mapped, sealed, read.
 
+mod cut;
+
 use super::{
     Shape,
     backing::{Backing, Spare},

@@ -67,6 +67,12 @@ impl Index {
         self.place_before(after)
     }
 
+    /// Latest time delta of all frames before the place that `floor_record` gives.
+    pub(crate) fn latest_before(&self, record: u64) -> u32 {
+        let after = self.entries.partition_point(|entry| entry.place.records <= record);
+        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(0, |entry| entry.latest_before)
+    }
+
     fn place_before(&self, after: usize) -> Place {
         let floor = after.checked_sub(1).and_then(|at| self.entries.get(at));
         floor.map_or(Place { records: 0, units: FIRST_UNIT }, |entry| entry.place)

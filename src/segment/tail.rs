@@ -209,7 +209,7 @@ impl Tail {
         }
         let end = Place::unpack(closed);
         let base_offset = self.base_offset() + end.records;
-        let start = Start { base_offset, previous_end: self.shape.position(end.units) };
+        let start = Start::following(base_offset, self.shape.position(end.units));
         let mut next = self.next.get()?;
         loop {
             match next.open(start) {
@@ -226,29 +226,77 @@ impl Tail {
         self.base_offset.compare_exchange(NOT_OPENED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Gives this segment its base offset. Every thread that comes here brings the same one; the first of them also
-    /// writes the START frame.
+    /// Gives this segment its base offset. Every thread that comes here brings the same one, unless a cut was made, which has
+    /// opened it before any of them could; the first also writes the START frame.
     fn open(&self, start: Start) -> Opening {
         // AcqRel on success: the base offset is seen by whoever is led here (Acquire in `base_offset`).
         let before =
             self.base_offset.compare_exchange(NOT_OPENED, start.base_offset, Ordering::AcqRel, Ordering::Acquire);
         if before.is_ok() {
-            let header = Header {
-                body_bytes: CONTROL_BYTES as u32,
-                kind: Kind::Start,
-                records: 0,
-                offset_delta: 0,
-                time_delta: 0,
-                part: Part::None,
-            };
-            // SAFETY: claims begin behind the START frame, and winning the exchange makes its units ours.
-            let claim = unsafe { self.window.claim(FIRST_UNIT * 8, START_UNITS * 8) };
-            self.publish_control(claim, FIRST_UNIT, header, start.words());
+            self.write_start(start);
         }
         match before {
             Ok(_) => Opening::First,
             Err(WITHDRAWN) => Opening::Withdrawn,
             Err(_) => Opening::Later,
+        }
+    }
+
+    /// Writes the START frame. Called by whoever opens the segment, once.
+    fn write_start(&self, start: Start) {
+        let header = Header {
+            body_bytes: CONTROL_BYTES as u32,
+            kind: Kind::Start,
+            records: 0,
+            offset_delta: 0,
+            time_delta: 0,
+            part: Part::None,
+        };
+        // SAFETY: claims begin behind the START frame; it is its opener's, who won the exchange, or holds the tail before.
+        let claim = unsafe { self.window.claim(FIRST_UNIT * 8, START_UNITS * 8) };
+        self.publish_control(claim, FIRST_UNIT, header, start.words());
+    }
+
+    /// Ends this segment without saying where, so that nobody steps on before `give_up` or `Held::lead_on`: none if it has
+    /// ended, or is being ended, already. What was claimed in it may still be on its way.
+    pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let step = Place { records: 0, units: self.shape.capacity + 1 }.pack();
+        // AcqRel: as every claim's.
+        let place = Place::unpack(self.word.fetch_add(step, Ordering::AcqRel));
+        let rest = self.shape.capacity.checked_sub(place.units).filter(|_| self.shape.capacity > 0)?;
+        if rest > 0 {
+            // SAFETY: as in `cross`: this is the first claim that does not fit.
+            let claim = unsafe { self.window.claim(place.units * 8, rest * 8) };
+            claim.publish(Publication::of_padding(self.shape.tag, rest));
+        }
+        Some(Held { tail: Arc::clone(self), place })
+    }
+
+    /// Claims as `claim` does, if the record that is claimed next has that number in the segment.
+    pub(crate) fn claim_record(&self, record: u64, records: u32, units: usize) -> Conditional {
+        let step = Place { records: u64::from(records), units }.pack();
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let place = Place::unpack(word);
+            if place.units > self.shape.capacity {
+                return Conditional::Full;
+            }
+            if place.records != record {
+                return Conditional::Other { record: place.records };
+            }
+            // AcqRel: as every claim's.
+            match self.word.compare_exchange_weak(word, word.wrapping_add(step), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if place.units + units > self.shape.capacity => {
+                    self.cross(place);
+                    return Conditional::Full;
+                }
+                Ok(_) => {
+                    // SAFETY: as in `claim`.
+                    let claim = unsafe { self.window.claim(place.units * 8, units * 8) };
+                    return Conditional::Claimed(Reservation { claim, place });
+                }
+                Err(now) => word = now,
+            }
         }
     }
 
@@ -361,6 +409,15 @@ impl Tail {
         (closed != NOT_CLOSED).then(|| Place::unpack(closed))
     }
 
+    /// The next segment's tail that was not withdrawn, opened or not.
+    pub(crate) fn next(&self) -> Option<Arc<Self>> {
+        let mut next = self.next.get();
+        while let Some(tail) = next.take_if(|tail| tail.base_offset() == WITHDRAWN) {
+            next = tail.next.get();
+        }
+        next
+    }
+
     /// Links the next segment. Called by the one preparer of the chain.
     pub(crate) fn link(&self, next: Arc<Self>) {
         self.next.set(next);
@@ -368,11 +425,61 @@ impl Tail {
 
     /// Whether a successor is linked that was not withdrawn.
     pub(crate) fn has_next(&self) -> bool {
-        let mut next = self.next.get();
-        while let Some(tail) = next.take_if(|tail| tail.base_offset() == WITHDRAWN) {
-            next = tail.next.get();
-        }
-        next.is_some()
+        self.next().is_some()
+    }
+}
+
+/// What a claim comes to that is to be the one of a certain record.
+pub(crate) enum Conditional {
+    Claimed(Reservation),
+    /// The next record has another number.
+    Other {
+        record: u64,
+    },
+    /// The segment has no room, now or ever again.
+    Full,
+}
+
+/// A segment that takes no more claims, and whose end nobody knows yet but who holds it: all that come to it wait. Dropped,
+/// it leads on as if it had filled up.
+pub(crate) struct Held {
+    tail: Arc<Tail>,
+    place: Place,
+}
+
+impl Held {
+    /// The tail of the segment that follows, which nobody can open meanwhile.
+    pub(crate) fn next(&self) -> Option<Arc<Tail>> {
+        self.tail.next()
+    }
+
+    /// Position behind the segment.
+    pub(crate) fn end_position(&self) -> u64 {
+        self.tail.shape.end_position()
+    }
+
+    /// Writes the START frame of the segment that follows, which is not open for all that.
+    pub(crate) fn write_start(&self, next: &Tail, start: Start) {
+        next.write_start(start);
+    }
+
+    /// Opens the segment that follows. Its START frame is written.
+    pub(crate) fn open(&self, next: &Tail, start: Start) {
+        // Release: as the exchange in `Tail::open`; whoever is led there sees the base offset.
+        next.base_offset.store(start.base_offset, Ordering::Release);
+    }
+
+    /// Never leads on: what stands in the next segment must not be opened as if nothing had been. Whoever waits must find
+    /// out otherwise that it is in vain.
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Relaxed: see `Tail::cross`.
+        self.tail.closed.store(self.place.pack(), Ordering::Relaxed);
     }
 }
 

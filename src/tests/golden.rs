@@ -12,7 +12,7 @@ use crate::{
         ledger::{CommitPart, GroupOffset, LedgerEntry},
         registration::RegistrationEntry,
         segment_header::{HEADER_BYTES, Seal, SealReason, SegmentHeader},
-        snapshot::{Aborted, Extent, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
+        snapshot::{Aborted, Beside, Extent, ProducerEntry, Snapshot, SnapshotHeader, Undecided},
     },
     ids::{Mode, ProducerId, Progress, Stamp},
     options::Options,
@@ -289,6 +289,7 @@ fn a_snapshot_is_written_as_it_always_was() {
         aborted: vec![aborted],
         registrations: registrations.to_vec(),
         ledger: ledger.to_vec(),
+        beside: Beside::default(),
     };
     let bytes = snapshot.encode();
     check("snapshot.hex", &bytes);

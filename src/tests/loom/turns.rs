@@ -43,7 +43,7 @@ impl Log {
     /// Appends a record and waits until it is durable.
     fn append_durably(&self, timeout: Duration) -> (u64, Waited) {
         let offset = self.ends.visible.fetch_add(1, Ordering::AcqRel);
-        (offset, self.turns.wait(&self.ends, offset, timeout, || self.round(), || {}))
+        (offset, self.turns.wait(&self.ends, offset, timeout, || self.round(), || {}, || false))
     }
 
     fn round(&self) -> bool {
@@ -135,7 +135,7 @@ fn a_round_that_covers_nothing_forgets_nobody() {
                     log.ends.visible.store(u64::from(!open), Ordering::Release);
                     log.round()
                 };
-                log.turns.wait(&log.ends, 0, FOR_EVER, round, || {})
+                log.turns.wait(&log.ends, 0, FOR_EVER, round, || {}, || false)
             }
         };
         // As behind a round of three: the last who comes makes this one, and the others sleep until it is over.

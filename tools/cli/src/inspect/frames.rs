@@ -63,6 +63,8 @@ const fn word(content: &FrameContent) -> &'static str {
         FrameContent::Abort => "abort",
         FrameContent::Decision { .. } => "decision",
         FrameContent::Ledger(_) => "ledger",
+        FrameContent::Metadata => "metadata",
+        FrameContent::Purge { .. } => "purge",
         FrameContent::Malformed => "malformed",
         _ => "other",
     }
@@ -75,7 +77,12 @@ fn says(content: &FrameContent) -> String {
             let mode = if *mode == Mode::Session { "session" } else { "by id" };
             format!("{producer} epoch {epoch} {mode} {name:?}")
         }
-        FrameContent::Start { base_offset, previous_end } => format!("base {base_offset}, behind {previous_end}"),
+        FrameContent::Start { base_offset, previous_end, cut, origin } => {
+            let cut = if *cut { ", what stood there cut off" } else { "" };
+            let origin = if *origin { ", the log starts here" } else { "" };
+            format!("base {base_offset}, behind {previous_end}{cut}{origin}")
+        }
+        FrameContent::Purge { start } => format!("the log starts at {start}"),
         FrameContent::Fence { producer, epoch, restart } => {
             format!("{producer} epoch {epoch}{}", if *restart { ", from 0 again" } else { "" })
         }

@@ -49,6 +49,7 @@ const fn word(state: SegmentState) -> &'static str {
         SegmentState::Full => "full",
         SegmentState::Closed => "closed",
         SegmentState::Recovered => "recovered",
+        SegmentState::Cut => "cut",
         SegmentState::Unusable => "unusable",
         _ => "other",
     }

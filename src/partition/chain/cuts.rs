@@ -1,0 +1,102 @@
+//! What of a partition no longer counts, though a file may still hold it: what was purged before, and cut off behind.
+
+use super::{Chain, locked};
+use crate::{format::control::Start, segment::file::Segment};
+use std::sync::Arc;
+
+/// A suffix that was cut off, and what follows in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The segment that follows.
+    pub(crate) number: u64,
+    /// Position of the first frame that was cut off.
+    pub(crate) position: u64,
+    /// Position at which the segment that follows begins: in between nothing counts.
+    pub(crate) until: u64,
+    /// Offset of the first record that was cut off.
+    pub(crate) offset: u64,
+}
+
+/// Where the records that count begin, and what was cut off, as recovery found it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    /// Number of the segment that the log starts in, if it is said.
+    pub(crate) origin: u64,
+    /// Offset of the first record that counts, if it is said.
+    pub(crate) start: u64,
+    pub(crate) cuts: Vec<Cut>,
+}
+
+impl Chain {
+    /// Lets the log start at `start`, up to which it has come. Whether it did not before.
+    pub(crate) fn purge(&self, start: u64) -> bool {
+        let mut links = locked(&self.links);
+        let news = start > links.start;
+        links.start = links.start.max(start);
+        news
+    }
+
+    /// Whether no record of the first segment counts: retention may drop it, once it is sealed.
+    pub(crate) fn first_is_purged(&self) -> bool {
+        let links = locked(&self.links);
+        let end = |segment: &Segment| segment.seal().map_or(u64::MAX, |seal| seal.base_offset + seal.records);
+        let purged =
+            |first: &Arc<Segment>| first.number() < links.origin || links.start > 0 && end(first) <= links.start;
+        links.begun().next().is_some_and(purged)
+    }
+
+    /// Puts the segment that `held` leads to behind `last`, and takes what stands between off: atomically to all that come
+    /// through the chain. Readers of what was taken off leave it at their next frame. Returns what was taken off.
+    pub(crate) fn cut(
+        &self,
+        cut: Cut,
+        last: u64,
+        sealed: Option<Arc<Segment>>,
+        start: Start,
+        open: impl FnOnce(),
+    ) -> Vec<Arc<Segment>> {
+        let mut links = locked(&self.links);
+        if let Some(sealed) = sealed
+            && let Some(place) = links.index_of(sealed.number()).and_then(|at| links.segments.get_mut(at))
+        {
+            self.take_in(&sealed);
+            place.supersede();
+            let before = std::mem::replace(place, sealed);
+            links.retire(before.tail());
+        }
+        let from = links.segments.partition_point(|segment| segment.number() <= last);
+        let to = links.segments.partition_point(|segment| segment.number() < cut.number);
+        let removed: Vec<_> = links.segments.drain(from..to).collect();
+        removed.iter().for_each(|segment| segment.supersede());
+        if start.origin {
+            links.segments.iter().take(from).for_each(|segment| segment.supersede());
+            (links.origin, links.start) = (cut.number, start.base_offset);
+        }
+        links.note(cut);
+        links.cut_count += 1;
+        open();
+        removed
+    }
+
+    /// Whether the record before an offset was cut off at some time.
+    pub(crate) fn is_cut_before(&self, offset: u64) -> bool {
+        locked(&self.links).cuts.iter().any(|cut| cut.offset < offset)
+    }
+
+    /// Cuts since the log was opened.
+    pub(crate) fn cuts(&self) -> u64 {
+        locked(&self.links).cut_count
+    }
+
+    /// Whether what stood at that position was cut off.
+    pub(crate) fn is_cut(&self, position: u64) -> bool {
+        locked(&self.links).cuts.iter().any(|cut| (cut.position..cut.until).contains(&position))
+    }
+
+    /// The lowest offset that was cut off under somebody who stands at that position of that segment.
+    pub(crate) fn cut_under(&self, number: u64, position: u64) -> Option<u64> {
+        let links = locked(&self.links);
+        let under = links.cuts.iter().filter(|cut| cut.number > number && cut.position <= position);
+        under.map(|cut| cut.offset).min()
+    }
+}
