@@ -88,7 +88,8 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
             // Killed, and nothing cut: what was not flushed is still in the cache when the next process opens the log.
             plan.next =
                 look_at_copy(&disk, |copied| check(&copied.join("log"), &plan, &acknowledged, false, &mut dice))?;
-            before = Before { cache: Some(cache), acknowledged, next: before.next };
+            before.cache = Some(cache);
+            before.acknowledged = acknowledged;
             course.count("processes killed with the cache left as it was", 1);
         } else {
             let left = place.join("left");
