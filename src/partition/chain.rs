@@ -260,7 +260,13 @@ impl Chain {
             // Cut off.
             return Ok(Lookup::Trimmed);
         }
-        let window = segment.window()?;
+        let window = match segment.window() {
+            // Retention has dropped it, and its file, since it was found.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.has_dropped(&segment) => {
+                return Ok(Lookup::Trimmed);
+            }
+            window => window?,
+        };
         // Looked at before the word: a segment is sealed when all of its words are there.
         let sealed = segment.seal().is_some();
         Ok(match find(&window, segment.shape(), unit) {
@@ -270,6 +276,11 @@ impl Chain {
                 Lookup::Corrupt { path: segment.path(), at: unit as u64 * 8 }
             }
         })
+    }
+
+    /// Whether retention has dropped a segment that was found before.
+    pub(crate) fn has_dropped(&self, segment: &Segment) -> bool {
+        self.first().is_none_or(|first| first.number() > segment.number())
     }
 
     /// Whether a frame is visible, and with it all before it.

@@ -130,7 +130,7 @@ impl Reader {
     #[cold]
     fn unreadable(&self, segment: &Segment, source: io::Error) -> FetchError {
         let chain = &self.partition.chain;
-        let is_dropped = chain.first().is_none_or(|first| first.number() > segment.number());
+        let is_dropped = chain.has_dropped(segment);
         if source.kind() == io::ErrorKind::NotFound && is_dropped {
             return FetchError::Trimmed { offset: self.next_offset, start: chain.start_offset() };
         }

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use oncelog::{Audit, Verdict};
 
 use self::live::live;
-use self::outcome::{Counts, Outcome, held, judge, tell};
+use self::outcome::{Counts, Outcome, held, judge, tell, with_one_heap};
 use super::check::check;
 use super::child::Child;
 use super::course::Dice;
@@ -148,6 +148,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !(arguments.minutes > 0.0 && arguments.minutes <= 1e6) {
         return Err(Failure::Usage(format!("--minutes {} is not above 0 and at most 1000000", arguments.minutes)));
     }
+    with_one_heap();
     let place = match &arguments.dir {
         Some(dir) => tempfile::tempdir_in(dir),
         None => tempfile::tempdir(),

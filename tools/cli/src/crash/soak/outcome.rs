@@ -82,9 +82,16 @@ impl Outcome {
     }
 }
 
+/// Has one heap for all threads: what is free at the end of the heaps of others is never given back, and grows with the
+/// largest that a turn has ever needed.
+pub(super) fn with_one_heap() {
+    // SAFETY: it sets a number, before there is another thread.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// Memory in KiB and open descriptors of this process.
 pub(super) fn held() -> Result<(u64, u64), String> {
-    // What the allocator only keeps for later is nobody's: threads that come and go leave it some each.
+    // What the allocator only keeps for later is nobody's.
     // SAFETY: it gives free memory back to the system, and touches none that is in use.
     unsafe { libc::malloc_trim(0) };
     let status = fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc/self/status: {error}"))?;
