@@ -82,10 +82,14 @@ impl Core {
     /// One round: whether any mark moved. Only called by whoever has the role.
     fn round(&self, asked_by: Option<&Arc<PartitionState>>) -> bool {
         let committer = &self.committer;
+        let was_poisoned = committer.is_poisoned();
         let moved = committer.turns.round(|| {
             let partitions = self.partitions_of_round(asked_by);
             committer.flush(&partitions, self.clock.now_ms())
         });
+        if committer.is_poisoned() && !was_poisoned {
+            self.tell_of_failure();
+        }
         if committer.is_poisoned() {
             self.end_appending();
         }
@@ -94,9 +98,14 @@ impl Core {
 
     /// Ends acknowledgement and appending: a write or a flush has failed.
     pub(crate) fn poison(&self, doing: &'static str, error: io::Error) {
-        event!(ERROR, doing, error = %error, "a write or a flush has failed: nothing more is appended or acknowledged");
         self.committer.turns.fail((doing, error));
+        self.tell_of_failure();
         self.end_appending();
+    }
+
+    #[cold]
+    fn tell_of_failure(&self) {
+        event!(ERROR, why = ?self.committer.poison(), "nothing more is appended or acknowledged until the log is opened again");
     }
 
     fn end_appending(&self) {
