@@ -1,5 +1,5 @@
-//! Transactions by id, for brokers: every call names the producer, its epoch and the transaction, can come from any thread,
-//! and can be repeated after a lost answer.
+//! For brokers, by id: where a producer stands, and its transactions. Every call names the producer; those of a transaction
+//! its epoch and number too. All can come from any thread, and can be repeated after a lost answer.
 
 use crate::{
     decision::Commit,
@@ -8,6 +8,7 @@ use crate::{
     ids::{Mode, ProducerId, TransactionId},
     ledger::Ended,
     log::{Log, Partition},
+    producers::own_slot,
     sync::Arc,
     transactions::By,
 };
@@ -15,6 +16,15 @@ use std::time::Duration;
 
 const fn by(id: TransactionId) -> By {
     By { id: id.producer, epoch: id.epoch, mode: Mode::ById }
+}
+
+impl Partition {
+    /// The sequence that a producer's next append to this partition must have, for a broker that tells it where to go on: 0
+    /// for one that has not appended here, or that no log knows. An append that is under way may or may not be counted.
+    #[must_use]
+    pub fn next_sequence(&self, producer: ProducerId) -> u64 {
+        own_slot(&self.state, producer).map_or(0, |slot| slot.progress().expected)
+    }
 }
 
 impl Log {

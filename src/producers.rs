@@ -40,7 +40,7 @@ pub(crate) fn slot_of(partition: &PartitionState, id: ProducerId) -> Option<&Slo
 }
 
 /// A producer's slot in a partition, if it has ever appended there.
-fn own_slot(partition: &PartitionState, id: ProducerId) -> Option<&Slot> {
+pub(crate) fn own_slot(partition: &PartitionState, id: ProducerId) -> Option<&Slot> {
     slot_of(partition, id).filter(|slot| slot.state() != State::UNUSED && slot.producer() == id)
 }
 

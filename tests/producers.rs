@@ -310,3 +310,24 @@ fn a_session_that_is_taken_over_while_it_appends_leaves_each_sequence_once() {
     }
     assert!(seen.len() as u64 > TAKEOVERS);
 }
+
+/// A broker tells a producer that has lost its memory where to go on.
+#[test]
+fn where_a_producer_by_id_stands_is_known_in_each_partition_and_behind_a_reopening() {
+    let (directory, log, partition) = fresh_with(&small());
+    let other = log.partition("other").expect("a partition");
+    let producer = log.register("till").expect("registered");
+    assert_eq!(partition.next_sequence(producer.id), 0, "one that has appended nothing");
+    assert_eq!(partition.next_sequence(oncelog::ProducerId::from_u64(99)), 0, "one that was never there");
+    for sequence in 0..3 {
+        assert!(append(&partition, producer, sequence, b"x").is_stored());
+        assert!(append(&partition, producer, sequence, b"x").is_stored(), "a retry counts once");
+    }
+    assert!(append(&other, producer, 0, b"x").is_stored());
+    assert_eq!((partition.next_sequence(producer.id), other.next_sequence(producer.id)), (3, 1));
+    drop((partition, other));
+    let (log, partition) = reopened(directory.path(), log, &small());
+    assert_eq!(partition.next_sequence(producer.id), 3);
+    log.close_producer(producer.id).expect("closed");
+    assert_eq!(partition.next_sequence(producer.id), 0, "a closed producer's slot is nobody's");
+}

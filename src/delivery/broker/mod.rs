@@ -114,7 +114,7 @@ impl Broker {
     /// what it was given before: with another epoch it would be fenced by its own echo. After a restart of the broker
     /// it may be, and is told so: nothing is stored twice.
     fn register(&mut self, client: u64, producer: &Arc<str>, partition: &Arc<str>) -> Result<Outcome, Refusal> {
-        let name = self.lane(partition)?.partition.name().to_owned();
+        let partition = self.lane(partition)?.partition.clone();
         let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
         let registration = match registered.get(producer) {
             Some((owner, registration)) if *owner == client => *registration,
@@ -124,11 +124,8 @@ impl Broker {
                 registration
             }
         };
-        let producers = self.log.producers();
-        let known = producers.iter().find(|known| known.id == registration.id);
-        let last = known.and_then(|known| known.partitions.iter().find(|(partition, _)| *partition == name));
         let Registration { id, epoch } = registration;
-        let next_sequence = last.map_or(0, |(_, last)| last + 1);
+        let next_sequence = partition.next_sequence(id);
         let next_transaction = self.log.next_transaction(id);
         Ok(Outcome::Registered { producer: id, epoch, next_sequence, next_transaction })
     }
