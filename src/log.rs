@@ -372,6 +372,12 @@ impl Partition {
         self.state.chain.visible_end().map_or(0, |end| end.offset)
     }
 
+    /// Bytes of the largest record that this partition takes. A batch takes as many, 4 more for each of its records counted.
+    #[must_use]
+    pub fn record_bytes_max(&self) -> usize {
+        self.state.options.body_bytes_max()
+    }
+
     /// Returns once `segments` segments stand ready beyond the one in use, so that so many rotations wait for nothing.
     ///
     /// ```

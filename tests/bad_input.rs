@@ -50,6 +50,7 @@ fn what_is_larger_than_a_frame_can_be() {
     assert_eq!((partition.end_offset(), partition.stats().segments), (0, 0), "nothing was written");
     assert_eq!(session.last(&partition).expect("read"), None, "no sequence was used");
     // The largest there is, in each way.
+    assert_eq!(partition.record_bytes_max(), LIMIT);
     let fits = [&beyond[..LIMIT / 2], &beyond[..LIMIT / 2 - 8]];
     appender.append(&largest).expect("it fits");
     appender.append_batch(&fits).expect("it fits");

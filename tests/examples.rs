@@ -33,5 +33,6 @@ fn sessions_producers_by_id_tails_and_transactions_do_what_they_say() {
 fn what_an_embedder_builds_does_what_it_says() {
     assert!(run("broker").starts_with("2000 records stored once"));
     assert!(run("async_tokio").starts_with("1280 records, each awaited until it was durable"));
+    assert!(run("state_machine").starts_with("425 commands in four lives"));
     assert!(run("fill_in_place").starts_with("90 samples filled in place, 10 given up"));
 }

@@ -10,7 +10,8 @@ use crate::case::Case;
 use crate::kafka_like::KafkaLike;
 use crate::mutex_writer::MutexWriter;
 use crate::oncelog_itself::{Idempotence, Oncelog};
-use crate::rivals::{commitlog, okaywal, raft_engine, walrus};
+use crate::raft_store;
+use crate::rivals::{commitlog, okaywal, raft_engine, raft_log, walrus};
 
 /// Whatever a log answers when it does not append.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -54,15 +55,19 @@ pub enum Name {
     Walrus,
     /// walrus-rust 0.2 with mappings.
     WalrusMapped,
-    /// raft-engine 0.4.
-    RaftEngine,
     /// okaywal 0.3.
     Okaywal,
+    /// This log behind openraft's interface.
+    RaftStore,
+    /// raft-engine 0.4.
+    RaftEngine,
+    /// raft-log 0.4.
+    RaftLog,
 }
 
 impl Name {
     /// In the order of the columns; this log first, which the others are compared with.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Oncelog,
         Self::OncelogSession,
         Self::KafkaLike,
@@ -70,9 +75,16 @@ impl Name {
         Self::Commitlog,
         Self::Walrus,
         Self::WalrusMapped,
-        Self::RaftEngine,
         Self::Okaywal,
+        Self::RaftStore,
+        Self::RaftEngine,
+        Self::RaftLog,
     ];
+
+    /// Whether it is the log of Raft groups, entries by index, and so comes in a table of its own.
+    pub const fn is_rafts(self) -> bool {
+        matches!(self, Self::RaftStore | Self::RaftEngine | Self::RaftLog)
+    }
 
     /// The word in results; short enough for a column.
     pub const fn word(self) -> &'static str {
@@ -84,8 +96,10 @@ impl Name {
             Self::Commitlog => "commitl",
             Self::Walrus => "walrus",
             Self::WalrusMapped => "walr-m",
-            Self::RaftEngine => "raft-e",
             Self::Okaywal => "okaywal",
+            Self::RaftStore => "raft-s",
+            Self::RaftEngine => "raft-e",
+            Self::RaftLog => "raft-l",
         }
     }
 
@@ -111,9 +125,17 @@ impl Name {
             }
             Self::Walrus => "walrus-rust 0.2, files, a topic a thread, NoFsync; durable: SyncEach",
             Self::WalrusMapped => "walrus-rust 0.2, mapped, a topic a thread, NoFsync; durable: SyncEach",
-            Self::RaftEngine => "raft-engine 0.4, a raft group a thread, no compression; durable: write with sync",
             Self::Okaywal => {
                 "okaywal 0.3, segments of 64 MiB, checkpoint (to nowhere) after 48 MiB, buffer of 64 KiB. Always durable"
+            }
+            Self::RaftStore => {
+                "tools/raft-store: this log through openraft's interface, a raft group a thread, all groups in one log. Not \
+                 synced: mapped window. Durable: direct window, until the callback is called"
+            }
+            Self::RaftEngine => "raft-engine 0.4, a raft group a thread, no compression; durable: write with sync",
+            Self::RaftLog => {
+                "raft-log 0.4, a log a thread, no wait for others before a flush. Not synced: handed to its thread, which \
+                 writes it. Durable: flush with sync, until its callback is called"
             }
         }
     }
@@ -128,8 +150,10 @@ impl Name {
             Self::Commitlog => commitlog::open(case, dir)?,
             Self::Walrus => Some(walrus::open(case, dir, walrus::Backend::File)?),
             Self::WalrusMapped => Some(walrus::open(case, dir, walrus::Backend::Mapped)?),
-            Self::RaftEngine => Some(raft_engine::open(case, dir)?),
             Self::Okaywal => okaywal::open(case, dir)?,
+            Self::RaftStore => Some(raft_store::open(case, dir)?),
+            Self::RaftEngine => Some(raft_engine::open(case, dir)?),
+            Self::RaftLog => Some(raft_log::open(case, dir)?),
         })
     }
 }

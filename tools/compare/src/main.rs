@@ -6,6 +6,7 @@ mod contender;
 mod kafka_like;
 mod mutex_writer;
 mod oncelog_itself;
+mod raft_store;
 mod rivals;
 mod row;
 mod table;
@@ -29,9 +30,10 @@ const THREADS_MAX: usize = 256;
 /// Compare oncelog with other logs: the same appends, by turns
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  oncelog-compare                                             all rows, about four minutes
+  oncelog-compare                                             all rows, about five minutes
   oncelog-compare --level durable --threads 16 --batch 1      16 blocking producers
   oncelog-compare --logs oncelog,commitl --repeats 15         two of them, more often
+  oncelog-compare --logs oncelog,raft-s,raft-e,raft-l         the logs of Raft groups
   oncelog-compare --json compare.json                         for scripts")]
 struct Arguments {
     /// What an append waits for
@@ -50,7 +52,8 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16])]
     threads: Vec<usize>,
 
-    /// Who takes part: oncelog, session, kafka, mutex, commitl, walrus, walr-m, raft-e, okaywal; all unless given
+    /// Who takes part: oncelog, session, kafka, mutex, commitl, walrus, walr-m, okaywal, raft-s, raft-e, raft-l; all
+    /// unless given
     #[arg(long, value_delimiter = ',', value_parser = name)]
     logs: Vec<Name>,
 

@@ -3,4 +3,5 @@
 pub mod commitlog;
 pub mod okaywal;
 pub mod raft_engine;
+pub mod raft_log;
 pub mod walrus;
