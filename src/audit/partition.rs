@@ -38,7 +38,7 @@ pub(super) struct Pass {
     /// The furthest position that was said to be durable, and by what.
     pub(super) durable: Option<(u64, PathBuf, Option<u64>)>,
     pub(super) summary: PartitionAudit,
-    first_offset: Option<u64>,
+    pub(super) first_offset: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
