@@ -153,7 +153,7 @@ impl Core {
         }
         let role = Role(self);
         let mut ledger = self.ledger();
-        let Some(held) = cursor.at().hold() else { return Ok(false) };
+        let Some(held) = Tail::hold(cursor.at()) else { return Ok(false) };
         let mut backoff = Backoff::new();
         while visible_end(partition)?.position < held.end_position() {
             self.refuse_if_poisoned()?;

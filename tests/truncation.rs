@@ -4,9 +4,13 @@ mod logs;
 
 use logs::*;
 use oncelog::{
-    Answer, DurableError, FetchError, Isolation, Log, Options, Partition, Stamp, TruncateError, Verify, Window,
+    Answer, Audit, DurableError, FetchError, Isolation, Log, Options, Partition, ReadOnlyLog, SegmentState, Stamp,
+    TruncateError, Verdict, Verify, Window,
 };
 use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,7 +37,7 @@ fn expected(range: std::ops::Range<u64>) -> Vec<Vec<u8>> {
 }
 
 /// What is left of a log after it was killed, and after it was closed, is what it held.
-fn check_after(directory: &std::path::Path, log: Log, partition: Partition, options: &Options) -> (Log, Partition) {
+fn check_after(directory: &Path, log: Log, partition: Partition, options: &Options) -> (Log, Partition) {
     partition.flush().expect("flushed");
     let before = state(&log, &partition);
     let killed = killed(directory);
@@ -301,7 +305,7 @@ fn no_late_append_lands_however_many_threads_append() {
         let fences: u32 = writers.into_iter().map(|writer| writer.join().expect("no panic")).sum();
         assert!(fences > 0);
         // Each producer's sequences stand once, in order, without a gap.
-        let mut next = std::collections::HashMap::new();
+        let mut next = BTreeMap::new();
         for seen in all(&partition) {
             let stamp = seen.producer.expect("all have a producer");
             let expected = next.entry(stamp.producer).or_insert(0);
@@ -310,5 +314,158 @@ fn no_late_append_lands_however_many_threads_append() {
             *expected += 1;
         }
         check_after(directory.path(), log, partition, &options);
+    }
+}
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What opening finds of these files: it is looked at first, and nothing of it is damage.
+fn found(files: &Files, options: &Options, step: &str) -> Vec<Seen> {
+    let directory = directory_in_memory();
+    for (name, bytes) in files {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        fs::write(path, bytes).expect("written");
+    }
+    let audit = Audit::run(directory.path(), None, |_| {}).expect("looked at");
+    assert!(audit.verdict <= Verdict::TornTail, "{step}: {:?}", audit.findings);
+    let seen = ReadOnlyLog::open(directory.path()).expect("looked at");
+    let seen = seen.partition("orders").expect("the partition");
+    let outlook = seen.recovery();
+    assert!(outlook.refused.is_none(), "{step}: {:?}", outlook.refused);
+    let mut reader = seen.read_from(seen.start_offset()).expect("a reader");
+    let mut offsets = Vec::new();
+    while let Some(record) = reader.next().expect("read") {
+        offsets.push(record.offset());
+    }
+    // Twice: what the first opening has finished stays so.
+    let state = state_in(directory.path(), options);
+    assert_eq!(state.records, state_in(directory.path(), options).records, "{step}, opened again");
+    assert_eq!(offsets, state.records.iter().map(|seen| seen.offset).collect::<Vec<_>>(), "{step}");
+    assert_eq!((outlook.start_offset, outlook.end_offset), (state.start, state.end), "{step}");
+    let audit = Audit::run(directory.path(), None, |_| {}).expect("looked at");
+    assert!(audit.verdict == Verdict::Clean, "{step}, opened: {:?}", audit.findings);
+    state.records
+}
+
+/// Each state that a crash can leave between two steps: all files as before the cut, and then, in the order of the steps, what
+/// it writes and removes.
+#[test]
+fn a_crash_at_any_step_leaves_all_of_the_cut_or_nothing_of_it() {
+    for (options, cuts) in both().into_iter().zip([&[2_100, 650, 4, 0][..], &[650, 4]]) {
+        let options = options.snapshot_bytes(SMALL);
+        for from in cuts.iter().copied() {
+            let (directory, log, partition) = fresh_with(&options);
+            let mut session = log.session("p").expect("a session");
+            let records: Vec<Vec<u8>> = (0..10).map(payload_of).collect();
+            let batch: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+            assert!(session.append_batch(&partition, 0, &batch).expect("answered").is_stored());
+            append_many(&mut session, &partition, 10..2_400);
+            partition.set_metadata(b"vote").expect("set");
+            partition.flush().expect("flushed");
+            eventually("a snapshot is written", || partition.stats().snapshots > 0);
+            let copy = killed(directory.path());
+            let mut before = files(copy.path());
+            let all_before = state_in(copy.path(), &options).records;
+            partition.truncate(from).expect("truncated");
+            let copy = killed(directory.path());
+            let after = files(copy.path());
+            let all_after = state_in(copy.path(), &options).records;
+            assert_eq!(all_after, all_before[..from as usize]);
+
+            let looked = killed(directory.path());
+            let looked = ReadOnlyLog::open(looked.path()).expect("looked at");
+            let segments = looked.partition("orders").expect("the partition").segments();
+            let cut = segments.iter().find(|segment| segment.state == SegmentState::Cut).map(|segment| segment.number);
+            let next = segments.iter().rev().find(|segment| segment.state == SegmentState::Open);
+            let next = next.expect("what follows the cut").number;
+            // The fences come first, whatever comes of the rest.
+            let is_others = |name: &Path| !name.starts_with("partitions/orders");
+            before.retain(|name, _| !is_others(name));
+            before.extend(
+                after.iter().filter(|(name, _)| is_others(name)).map(|(name, bytes)| (name.clone(), bytes.clone())),
+            );
+            let named = |number: u64, suffix: &str| PathBuf::from(format!("partitions/orders/{number:016}.{suffix}"));
+            let taken = |files: &Files, number: u64| {
+                ["seg", "ready"]
+                    .into_iter()
+                    .find_map(|suffix| files.get(&named(number, suffix)).cloned())
+                    .expect("there")
+            };
+
+            let mut files = before.clone();
+            let mut begun = taken(&after, next);
+            let whole = begun.clone();
+            assert_eq!(found(&files, &options, "before"), all_before);
+            for suffix in ["seg", "ready"] {
+                files.remove(&named(next, suffix));
+            }
+            // What is said again is there, and the START frame is not.
+            begun[4_096..4_152].fill(0);
+            for suffix in ["ready", "seg"] {
+                files.insert(named(next, suffix), begun.clone());
+                assert_eq!(found(&files, &options, "without the START frame"), all_before, "{from} {suffix}");
+                files.insert(named(next, suffix), whole.clone());
+                assert_eq!(found(&files, &options, "with the START frame"), all_after, "{from} {suffix}");
+                files.remove(&named(next, suffix));
+            }
+            files.insert(named(next, "seg"), whole);
+            // In the order of the steps, and sealed last.
+            let gone: Vec<PathBuf> = before.keys().filter(|name| !after.contains_key(*name)).cloned().collect();
+            let mut sealed = files.clone();
+            if let Some(cut) = cut {
+                let bytes = taken(&after, cut);
+                for suffix in ["seg", "ready"] {
+                    if let Some(old) = sealed.get_mut(&named(cut, suffix)) {
+                        old.clone_from(&bytes);
+                    }
+                }
+            }
+            assert_eq!(found(&sealed, &options, "sealed"), all_after);
+            for name in gone.iter().filter(|name| !name.ends_with(format!("{next:016}.ready"))).rev() {
+                sealed.remove(name);
+                files.remove(name);
+                assert_eq!(found(&sealed, &options, &format!("without {}", name.display())), all_after);
+            }
+            assert_eq!(found(&files, &options, "not sealed, and all else done"), all_after);
+        }
+    }
+}
+
+#[test]
+fn a_reader_in_another_process_is_told_at_the_end_of_what_was_there() {
+    for from in [2_300, 100] {
+        let (directory, _log, partition) = fresh();
+        append(&partition, 0..2_400);
+        let log = ReadOnlyLog::open(directory.path()).expect("looked at");
+        let seen = log.partition("orders").expect("the partition");
+        let (mut before, mut end) = (seen.read_from(50).expect("a reader"), seen.read_from(2_400).expect("a reader"));
+        for offset in 50..100 {
+            assert_eq!(before.next().expect("read").expect("a record").offset(), offset);
+        }
+        assert!(end.next().expect("read").is_none());
+        partition.truncate(from).expect("truncated");
+        append(&partition, from..from + 10);
+        let told = loop {
+            match end.next() {
+                Ok(None) => {}
+                Ok(Some(record)) => panic!("offset {}", record.offset()),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(told, FetchError::Truncated { offset: 2_400, end } if end == from), "{told}");
+        // One that had not come so far reads on: what was there, and is then told, or what is there now.
+        let mut next = 100;
+        loop {
+            match before.next() {
+                Ok(Some(record)) => assert_eq!(record.offset(), next),
+                Ok(None) => break assert_eq!(next, from + 10),
+                Err(FetchError::Truncated { offset, end }) => {
+                    break assert!(offset == next && end == from && next > from);
+                }
+                Err(error) => panic!("{error}"),
+            }
+            next += 1;
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Finding, Verdict,
-    partition::{Pass, UNJUDGED, Where},
+    partition::{Before, Pass, UNJUDGED, Where},
 };
 use crate::{
     format::control::Start,
@@ -27,6 +27,9 @@ impl Pass {
         let expected = self.before.map_or(0, |before| before.offset);
         let base_offset = start.map(|start| start.base_offset).or(sealed).unwrap_or(expected);
         let Some(before) = self.before else { return base_offset };
+        if start.is_some_and(|start| start.cut) {
+            return self.chain_of_a_cut(segment, base_offset, before, first);
+        }
         if before.number + 1 < segment.number {
             let missing = match before.number + 2 == segment.number {
                 true => format!("segment {} is missing", before.number + 1),
@@ -60,6 +63,25 @@ impl Pass {
                 start.previous_end, before.frames_end
             );
             self.found(Verdict::Corrupt, &segment.path, first, what);
+        }
+        base_offset
+    }
+
+    /// The same for a segment that says that what stood before it was cut off.
+    fn chain_of_a_cut(&mut self, segment: &StoredSegment, base_offset: u64, before: Before, first: Where) -> u64 {
+        let ends = [before.frames_end, before.padding_end];
+        if before.whole && !ends.iter().any(|end| segment.cuts_at(*end)) {
+            let said = segment.start.map_or(0, |start| start.previous_end);
+            let end = before.frames_end;
+            let what = format!("the START frame says that the cut is at position {said}, and frames end at {end}");
+            self.found(UNJUDGED, &segment.path, first, what);
+            self.producers.doubt();
+        }
+        if before.offset != base_offset && !segment.is_origin() {
+            let what =
+                format!("it begins at offset {base_offset}, and the segment before it ends at {}", before.offset);
+            self.found(UNJUDGED, &segment.path, first, what);
+            self.producers.doubt();
         }
         base_offset
     }
@@ -122,6 +144,9 @@ impl Pass {
             self.found(Verdict::Corrupt, &path, place, what);
         }
         self.summary.end_offset = outlook.end_offset;
+        // What was purged is there until its segments are dropped.
+        let start = outlook.replay.kept().start.min(outlook.end_offset);
+        self.first_offset = self.first_offset.map(|first| first.max(start));
     }
 
     /// Whether nothing was ever published in a segment from that byte on: its free space.

@@ -38,7 +38,7 @@ pub(super) struct Pass {
     /// The furthest position that was said to be durable, and by what.
     pub(super) durable: Option<(u64, PathBuf, Option<u64>)>,
     pub(super) summary: PartitionAudit,
-    first_offset: Option<u64>,
+    pub(super) first_offset: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -201,7 +201,7 @@ impl Pass {
         };
         self.summary.segments += 1;
         let base_offset = self.chain(segment, checked.start);
-        if self.first_offset.is_none() {
+        if self.first_offset.is_none() || segment.is_origin() {
             self.first_offset = Some(base_offset);
         }
         let (mut frames, mut ahead) = self.take(segment, checked, base_offset);
@@ -369,7 +369,7 @@ impl Pass {
         };
         let begun_behind = self.files.used.iter().any(|named| named.number > segment.number);
         // The end of an open segment: nothing is there, and nothing behind it.
-        if next.is_none() && sealed.is_none() && stop == Stop::Nothing && !begun_behind {
+        if next.is_none() && sealed.is_none() && segment.cut.is_none() && stop == Stop::Nothing && !begun_behind {
             return Behind::End;
         }
         let bytes = (until - end.units) as u64 * 8;

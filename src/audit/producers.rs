@@ -83,7 +83,8 @@ impl Producers {
             return;
         };
         if first.number > 1 {
-            let before = self.snapshots.get(&(first.number - 1));
+            let behind = |(_, snapshot): &&(PathBuf, Snapshot)| first.cuts_at(snapshot.header.end_position);
+            let before = self.snapshots.get(&(first.number - 1)).or_else(|| self.snapshots.values().find(behind));
             let replay = before.map(|(_, snapshot)| Replay::from_snapshot(snapshot, files.content()));
             self.complete_from = Some(if replay.is_some() { 0 } else { first.header.base_position });
             if self.newest.is_none_or(|newest| newest < first.number) {

@@ -226,10 +226,11 @@ impl Chain {
         links.segments.get(links.index_behind(number)).filter(|next| next.base_offset().is_some()).cloned()
     }
 
-    /// The segment before the one with that number.
+    /// The segment before the one with that number, if its records count.
     pub(crate) fn before(&self, number: u64) -> Option<Arc<Segment>> {
         let links = locked(&self.links);
-        links.segments.get(links.index_of(number)?.checked_sub(1)?).cloned()
+        let before = links.segments.get(links.index_of(number)?.checked_sub(1)?)?;
+        (before.number() >= links.origin).then(|| Arc::clone(before))
     }
 
     /// The segment that holds that offset or would be the next to hold it.

@@ -242,7 +242,8 @@ pub(crate) fn recover(
     let mut kept: Vec<Arc<Segment>> = Vec::with_capacity(segments.len());
     let mut rest = segments.drain(..);
     let mut before: Option<(u64, End)> = None;
-    let mut durable = end.position.max(witnessed);
+    // Whoever cuts makes durable first what he keeps.
+    let mut durable = bounds.cuts.iter().map(|cut| cut.position).fold(end.position.max(witnessed), u64::max);
     while let Some(segment) = rest.next() {
         let path = segment.path();
         let follows = match before {

@@ -103,8 +103,8 @@ pub(super) fn finish_cuts(
     base_offset: impl Fn(&Segment) -> Result<Option<u64>, OpenError>,
 ) -> Result<Bounds, OpenError> {
     let Plan { cuts, removed, ended } = plan(segments, starts);
-    let origin = segments.iter().rev().map(Segment::number);
-    let origin = origin.filter(|number| starts.get(number).is_some_and(|start| start.origin)).next().unwrap_or(0);
+    let mut numbers = segments.iter().rev().map(Segment::number);
+    let origin = numbers.find(|number| starts.get(number).is_some_and(|start| start.origin)).unwrap_or(0);
     let bounds = Bounds { origin, start: 0, cuts };
     let stale = stale_snapshots(listing, &bounds.cuts, segments, identity, partition);
     if removed.is_empty() && ended.is_empty() && stale.is_empty() {

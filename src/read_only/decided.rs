@@ -10,7 +10,10 @@ use crate::{
     format::ledger::{CommitPart, GroupOffset},
     ids::ProducerId,
     names::Content,
-    stored::frames::{Frames, Item},
+    stored::{
+        frames::{Frames, Item},
+        outlook::Kept,
+    },
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -35,6 +38,14 @@ fn bears_out(partition: &ReadOnlyPartition, part: &CommitPart) -> bool {
     let kept = &partition.outlook.kept;
     let Some(first) = kept.first() else { return position < partition.outlook.end_position };
     if position < first.segment.header.base_position {
+        return true;
+    }
+    let is_cut = |kept: &Kept| {
+        let start = kept.segment.start.filter(|start| start.cut);
+        start.is_some_and(|start| (start.previous_end..kept.segment.header.base_position).contains(&position))
+    };
+    if kept.iter().any(is_cut) {
+        // A cut waits for the commits that it reaches into.
         return true;
     }
     let after = kept.partition_point(|kept| kept.segment.header.base_position <= position);

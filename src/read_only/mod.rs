@@ -64,6 +64,8 @@ pub struct ReadOnlyLog {
 pub struct ReadOnlyPartition {
     pub(crate) files: Arc<PartitionFiles>,
     start_offset: u64,
+    /// Index of the segment that the log starts in.
+    origin: usize,
     pub(crate) outlook: Outlook,
     decided: Decided,
 }
@@ -256,11 +258,13 @@ impl ReadOnlyPartition {
                 removed || log.is_in_use()
             });
             if !moved || looks == 0 {
-                let start_offset = match outlook.kept.first() {
-                    Some(kept) => kept.base_offset,
+                // What the log does not start with is only kept for what it says of producers.
+                let origin = outlook.kept.iter().rposition(|kept| kept.segment.is_origin()).unwrap_or(0);
+                let start_offset = match outlook.kept.get(origin) {
+                    Some(kept) => kept.base_offset.max(outlook.replay.kept().start),
                     None => outlook.end_offset,
                 };
-                return Ok(Self { files: Arc::new(files), start_offset, outlook, decided: Decided::default() });
+                return Ok(Self { files: Arc::new(files), start_offset, origin, outlook, decided: Decided::default() });
             }
         }
     }
@@ -288,6 +292,13 @@ impl ReadOnlyPartition {
     #[must_use]
     pub const fn end_offset(&self) -> u64 {
         self.outlook.end_offset
+    }
+
+    /// The bytes that were kept beside the records when the log was opened: see
+    /// [`Partition::set_metadata`](crate::Partition::set_metadata).
+    #[must_use]
+    pub fn metadata(&self) -> Option<&[u8]> {
+        self.outlook.replay.kept().metadata
     }
 
     /// Offset behind the last record that was decided when the log was opened: up to here a reader of committed records

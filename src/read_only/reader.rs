@@ -138,7 +138,7 @@ impl ReadOnlyPartition {
             on_device: None,
         };
         // The last segment that begins at or before the offset; segments without a record share theirs with the next.
-        let kept = &self.outlook.kept;
+        let kept = self.outlook.kept.get(self.origin..).unwrap_or(&[]);
         let after = kept.partition_point(|kept| kept.base_offset <= offset);
         let base = after.checked_sub(1).and_then(|at| kept.get(at)).map(|kept| kept.base_offset);
         if let Some(kept) = kept.iter().find(|kept| Some(kept.base_offset) == base) {
@@ -173,8 +173,9 @@ impl ReadOnlyReader {
     /// The next record, or none if there is none yet: asked again later, there may be.
     ///
     /// # Errors
-    /// [`FetchError::Trimmed`] if the writer's retention overtook this reader, [`FetchError::Corrupt`] for damage: the
-    /// reader stays before it, and [`ReadOnlyReader::skip_damage`] goes beyond.
+    /// [`FetchError::Trimmed`] if the writer's retention overtook this reader, [`FetchError::Truncated`] if the writer has
+    /// cut off what this reader has read, or comes to: it is told at the end of what was there, if not before.
+    /// [`FetchError::Corrupt`] for damage: the reader stays before it, and [`ReadOnlyReader::skip_damage`] goes beyond.
     #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader, which no iterator's item can")]
     pub fn next(&mut self) -> Result<Option<StoredRecord<'_>>, FetchError> {
         if let Some(Batch { stored, index, .. }) = self.batch.filter(|batch| self.hides(batch.producer.as_ref())) {
@@ -402,8 +403,10 @@ impl ReadOnlyReader {
     /// Notices that the open segment at hand was sealed since it was entered.
     fn look_for_a_seal(&mut self) {
         let Some(place) = &mut self.place else { return };
-        if let Some(sealed) = StoredSegment::again(&place.segment, &self.files.identity, self.files.number) {
-            place.segment = sealed;
+        match StoredSegment::again(&place.segment, &self.files.identity, self.files.number) {
+            Some(sealed) => place.segment = sealed,
+            // Dropped, or cut off: what was read of it is all there is.
+            None => place.segment.cut = Some(place.unit),
         }
     }
 
@@ -425,8 +428,16 @@ impl ReadOnlyReader {
                 all().map(|segment| segment.number).min().filter(|first| *first > number + 1)?;
                 all().min_by_key(|segment| segment.number).cloned()
             });
-            let Some(next) = first.or(later) else { continue };
+            let cutting = all().filter(|segment| number.is_some_and(|number| segment.number > number));
+            let cutting = cutting.min_by_key(|segment| segment.number).filter(|next| next.is_behind_a_cut()).cloned();
+            let Some(next) = first.or(cutting).or(later) else { continue };
             let Some(base_offset) = base_offset_of(&next)? else { continue };
+            if let (Some(start), Some(place)) = (next.start.filter(|start| start.cut), &self.place)
+                && base_offset < self.next_offset
+                && start.previous_end < place.segment.shape.position(place.unit)
+            {
+                return Err(FetchError::Truncated { offset: self.next_offset, end: base_offset });
+            }
             if base_offset > self.next_offset && (listed || number.is_none()) {
                 return Err(FetchError::Trimmed { offset: self.next_offset, start: base_offset });
             }

@@ -168,8 +168,12 @@ impl Salvager<'_> {
         if number == 1 {
             return Ok(());
         }
-        self.write_snapshots_at(number - 1)?;
-        if self.snapshots.iter().any(|snapshot| snapshot.header.segment + 1 >= number) {
+        // Behind a cut: that of the segment that was cut.
+        let behind = self.snapshots.iter().map(|snapshot| &snapshot.header);
+        let behind =
+            behind.filter(|header| first.segment.cuts_at(header.end_position)).map(|header| header.segment).max();
+        self.write_snapshots_at(behind.unwrap_or(number - 1))?;
+        if behind.is_some() || self.snapshots.iter().any(|snapshot| snapshot.header.segment + 1 >= number) {
             return Ok(());
         }
         let header = SnapshotHeader {
@@ -227,7 +231,8 @@ impl Salvager<'_> {
 
     /// Writes segments in the place of those that are missing before `next`.
     fn bridge(&mut self, next: &Source) -> Result<(), OpenError> {
-        let Some(before) = self.before.filter(|before| before.number + 1 < next.segment.number) else { return Ok(()) };
+        let gap = self.before.filter(|before| before.number + 1 < next.segment.number && !next.cut);
+        let Some(before) = gap else { return Ok(()) };
         let path = &next.segment.path;
         let count = next.segment.number - before.number - 1;
         let position = next.segment.header.base_position;
@@ -322,7 +327,7 @@ impl Salvager<'_> {
     ) -> Result<(), OpenError> {
         let Source { segment, .. } = source;
         let base_offset = source.base_offset.unwrap_or_else(|| self.before.map_or(0, |before| before.offset));
-        if let Some(before) = self.before.filter(|before| before.offset != base_offset) {
+        if let Some(before) = self.before.filter(|before| before.offset != base_offset && !source.origin) {
             return Err(OpenError::Corrupt {
                 path: segment.path.clone(),
                 at: FIRST_UNIT as u64 * 8,
@@ -356,7 +361,7 @@ impl Salvager<'_> {
             Some((units as usize, stood.end_offset.checked_sub(base_offset)?))
         });
         let sealed = sealed.filter(|(units, _)| (unit..=capacity).contains(units));
-        let limit = sealed.map_or(capacity, |(units, _)| units);
+        let limit = sealed.map_or(capacity, |(units, _)| units).min(segment.cut.unwrap_or(capacity));
         let mut told = 0;
         let mut is_whole = true;
         loop {

@@ -257,19 +257,20 @@ impl Tail {
         self.publish_control(claim, FIRST_UNIT, header, start.words());
     }
 
-    /// Ends this segment without saying where, so that nobody steps on before `give_up` or `Held::lead_on`: none if it has
+    /// Ends this segment without saying where, so that nobody steps on before that is dropped: none if it has
     /// ended, or is being ended, already. What was claimed in it may still be on its way.
-    pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
-        let step = Place { records: 0, units: self.shape.capacity + 1 }.pack();
+    pub(crate) fn hold(tail: &Arc<Self>) -> Option<Held> {
+        let capacity = tail.shape.capacity;
+        let step = Place { records: 0, units: capacity + 1 }.pack();
         // AcqRel: as every claim's.
-        let place = Place::unpack(self.word.fetch_add(step, Ordering::AcqRel));
-        let rest = self.shape.capacity.checked_sub(place.units).filter(|_| self.shape.capacity > 0)?;
+        let place = Place::unpack(tail.word.fetch_add(step, Ordering::AcqRel));
+        let rest = capacity.checked_sub(place.units).filter(|_| capacity > 0)?;
         if rest > 0 {
             // SAFETY: as in `cross`: this is the first claim that does not fit.
-            let claim = unsafe { self.window.claim(place.units * 8, rest * 8) };
-            claim.publish(Publication::of_padding(self.shape.tag, rest));
+            let claim = unsafe { tail.window.claim(place.units * 8, rest * 8) };
+            claim.publish(Publication::of_padding(tail.shape.tag, rest));
         }
-        Some(Held { tail: Arc::clone(self), place })
+        Some(Held { tail: Arc::clone(tail), place })
     }
 
     /// Claims as `claim` does, if the record that is claimed next has that number in the segment.

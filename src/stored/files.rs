@@ -5,6 +5,7 @@ use crate::{
     error::{OpenError, io_at},
     format::{
         NUMBER_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+        control::Start,
         files::{Directory, Identity},
         segment_header::{HEADER_BYTES, HeaderFault, Seal, SegmentHeader},
     },
@@ -42,6 +43,10 @@ pub(crate) struct StoredSegment {
     pub(crate) header: SegmentHeader,
     pub(crate) shape: Shape,
     pub(crate) seal: Option<Seal>,
+    /// What the START frame says, if it is whole.
+    pub(crate) start: Option<Start>,
+    /// Unit from which on a later segment's START frame cuts this one off, where the seal does not say so yet.
+    pub(crate) cut: Option<usize>,
     /// A seal slot holds what is no seal.
     pub(crate) seal_is_damaged: bool,
     /// The header's checksum does not agree: what it says is proved by frames, or not at all.
@@ -53,7 +58,8 @@ pub(crate) struct StoredSegment {
 impl StoredSegment {
     /// Units behind which there is no frame.
     pub(crate) fn limit(&self) -> usize {
-        self.seal.map_or(self.shape.capacity, |seal| seal.end_units as usize)
+        let limit = self.seal.map_or(self.shape.capacity, |seal| seal.end_units as usize);
+        self.cut.map_or(limit, |cut| cut.min(limit))
     }
 
     /// The same segment as it is now; none if it was removed, or is used again.
@@ -95,6 +101,8 @@ pub(crate) struct PartitionFiles {
     pub(crate) snapshots: Vec<(u64, PathBuf)>,
     /// Files that are not the log's.
     pub(crate) strangers: Vec<PathBuf>,
+    /// Segments that were cut off: opening for writing removes them.
+    pub(crate) cut_off: Vec<Named>,
 }
 
 /// What a log's directory holds.
@@ -143,6 +151,8 @@ fn named(number: u64, path: PathBuf, identity: &Identity, partition: u32) -> Opt
         header,
         shape: Shape::of(&header),
         seal: Seal::newest(&first.block, &header),
+        start: first.start(&header),
+        cut: None,
         seal_is_damaged: Seal::is_damaged(&first.block, &header),
         header_is_damaged: first.header() != Ok(header),
         length: first.length,
@@ -200,6 +210,7 @@ impl PartitionFiles {
             ready: Vec::new(),
             snapshots: Vec::new(),
             strangers: Vec::new(),
+            cut_off: Vec::new(),
         };
         for path in paths {
             let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or("");
@@ -216,6 +227,7 @@ impl PartitionFiles {
         files.used.sort_by_key(|named| named.number);
         files.ready.sort_by_key(|named| named.number);
         files.snapshots.sort();
+        super::cuts::apply(&mut files);
         files
     }
 

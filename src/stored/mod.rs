@@ -16,8 +16,10 @@
 //! |---|---|
 //! | `frames.rs` | the frames of one segment file, one after the other, or found again behind damage |
 //! | `files.rs` | what is in the directories of a log and of a partition |
+//! | `cuts.rs` | what was cut off and is still there |
 //! | `outlook.rs` | what recovery would make of a partition |
 
+mod cuts;
 pub(crate) mod files;
 pub(crate) mod frames;
 pub(crate) mod outlook;

@@ -129,7 +129,7 @@ fn begun(files: &PartitionFiles, dropped: &mut Vec<Dropped>) -> Result<Begun, Ar
     begun.segments.sort_by_key(|segment| segment.number);
     for (before, after) in begun.segments.iter().zip(begun.segments.iter().skip(1)) {
         let torn_between = begun.headless.iter().any(|(number, ..)| *number == before.number + 1);
-        if before.number + 1 != after.number && !torn_between {
+        if before.number + 1 != after.number && !torn_between && !after.is_behind_a_cut() {
             let reason = format!("segment {} is followed by segment {}", before.number, after.number);
             return Err(corrupt(&after.path, 0, reason));
         }
@@ -196,17 +196,27 @@ impl Outlook {
         let (covered, witnessed) = self.begin_with_a_snapshot(files, &segments);
         // A name without a header where the first segment should be.
         let torn_first = headless.iter().any(|(number, ..)| *number == covered + 1);
-        if let Some(first) = segments.first().filter(|first| first.number > covered + 1 && !torn_first) {
+        let is_gone = |first: &&StoredSegment| first.number > covered + 1 && !torn_first;
+        if let Some(first) = segments.first().filter(is_gone).filter(|first| !first.cuts_at(self.end_position)) {
             let reason = format!("segments before {} are gone, and no valid snapshot stands for them", first.number);
             return Err(corrupt(&first.path, 0, reason));
         }
         let mut before: Option<u64> = None;
         self.durable = self.end_position.max(witnessed);
+        for segment in &segments {
+            // Whoever cuts makes durable first what he keeps.
+            let position = segment.start.filter(|start| start.cut).map_or(0, |start| start.previous_end);
+            self.durable = self.durable.max(position);
+        }
+        for Named { path, segment, .. } in &files.cut_off {
+            let bytes = segment.as_ref().map_or(0, |segment| segment.length);
+            self.dropped.push(Dropped { path: path.clone(), at: 0, bytes, reason: "cut off".to_owned() });
+        }
         let mut rest = segments.as_slice();
         while let Some((segment, behind)) = rest.split_first() {
             rest = behind;
             let follows = match before {
-                Some(number) => number + 1 == segment.number,
+                Some(number) => number + 1 == segment.number || segment.cuts_at(self.end_position),
                 None => !torn_first || segment.number <= covered + 1,
             };
             if !follows {
@@ -225,7 +235,7 @@ impl Outlook {
                 self.drop_all(segment, behind);
                 break;
             };
-            if before.is_some() && self.end_offset != base_offset {
+            if before.is_some() && self.end_offset != base_offset && !segment.is_origin() {
                 let reason =
                     format!("it begins at offset {base_offset}, and the segment before it ends at {}", self.end_offset);
                 return Err(corrupt(&segment.path, SEGMENT_HEADER_BYTES as u64, reason));
@@ -243,7 +253,7 @@ impl Outlook {
             self.durable = self.durable.max(marked).max(segment.seal.map_or(0, |seal| seal.durable));
             let whole = match segment.seal {
                 Some(seal) => end.units as u64 >= seal.end_units && end.records == seal.records,
-                None => end.units == segment.shape.capacity,
+                None => end.units == segment.limit(),
             };
             self.keep(segment, base_offset, end);
             before = Some(segment.number);
@@ -335,7 +345,10 @@ impl Outlook {
                     (_, Some(segment)) => segment
                         .seal
                         .is_some_and(|seal| segment.shape.position(seal.end_units as usize) == header.end_position),
-                    (Some(first), None) => covered.is_some() || header.segment + 1 == first,
+                    (Some(number), None) => {
+                        let cuts = segments.first().is_some_and(|first| first.cuts_at(header.end_position));
+                        covered.is_some() || header.segment + 1 == number || cuts
+                    }
                     (None, None) => true,
                 };
             if stands && covered.is_none() {

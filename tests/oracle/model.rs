@@ -84,6 +84,26 @@ impl Oracle {
         })
     }
 
+    /// Cuts a partition. Who wrote beyond is fenced: his next sequence is the first that is gone.
+    pub fn truncate(&mut self, partition: usize, from: u64) -> Vec<ProducerId> {
+        let records = &mut self.records[partition];
+        if from == records.len() as u64 {
+            return Vec::new();
+        }
+        records.truncate(from as usize);
+        let mut fenced = Vec::new();
+        for producer in self.producers.values_mut() {
+            let offsets = &mut producer.offsets[partition];
+            if offsets.last().is_some_and(|last| *last >= from) {
+                offsets.retain(|offset| *offset < from);
+                producer.epoch += 1;
+                fenced.push(producer.id);
+            }
+        }
+        fenced.sort();
+        fenced
+    }
+
     /// The bytes to send: what is stored under these sequences, and for new ones what the payloads say.
     pub fn bytes(
         &mut self,

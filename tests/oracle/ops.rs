@@ -70,6 +70,11 @@ pub enum Op {
         partition: u8,
         from: u8,
     },
+    /// From so many 255ths of the end on.
+    Truncate {
+        partition: u8,
+        from: u8,
+    },
     Reopen,
     Kill,
 }

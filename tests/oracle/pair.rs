@@ -153,6 +153,14 @@ impl Pair {
                 let end = self.oracle.records[partition].len() as u64;
                 self.check_records(partition, end * u64::from(from) / 255);
             }
+            Op::Truncate { partition, from } => {
+                let partition = usize::from(partition) % PARTITIONS.len();
+                let end = self.oracle.records[partition].len() as u64;
+                let from = end * u64::from(from) / 255;
+                let made = self.partitions[partition].truncate(from).expect("truncated");
+                assert_eq!((made.records, made.fenced), (end - from, self.oracle.truncate(partition, from)));
+                self.check();
+            }
             Op::Reopen => {
                 self.close();
                 self.open();

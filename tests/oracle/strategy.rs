@@ -28,6 +28,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (any::<u8>(), other()).prop_map(|(name, restart)| Op::Register { name, restart }),
         1 => any::<u8>().prop_map(|name| Op::Close { name }),
         4 => (any::<u8>(), any::<u8>()).prop_map(|(partition, from)| Op::Read { partition, from }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(partition, from)| Op::Truncate { partition, from }),
         1 => Just(Op::Reopen),
         1 => Just(Op::Kill),
     ];

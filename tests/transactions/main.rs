@@ -13,6 +13,7 @@ mod transaction {
     mod isolation;
     mod recovery;
     mod retention;
+    mod truncation;
 
     use super::logs;
     use oncelog::{FetchError, Isolation, Log, Partition, Reader, TransactionId};
