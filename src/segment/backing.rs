@@ -19,9 +19,9 @@ use std::{
 /// A file system's block: what a direct write must begin and end at.
 pub(crate) const BLOCK: usize = 4096;
 
-/// What is written at once of a new mapped file that will be flushed: the cache keeps so much together, and writes it together.
-/// A flush of one record writes all of it, and a stream is written in pieces of it: with 4 KiB, a device was seen to take 1.5
-/// GB/s instead of 2.3, and touching the pages took twice to four times as long; with 64 KiB it gains little more.
+/// What is written at once of a new mapped file that will be flushed: the cache keeps so much together, and writes it
+/// together. A flush of one record writes all of it, and a stream is written in pieces of it: with 4 KiB, a device was seen to
+/// take 1.5 GB/s instead of 2.3; with 64 KiB it gains little more.
 const CACHED_TOGETHER: usize = 16 << 10;
 
 /// The file of a segment that was dropped, to be used again, with its mapping if it has a writable one.
