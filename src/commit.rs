@@ -8,6 +8,7 @@ use crate::{
     names::Content,
     options::Window,
     partition::PartitionState,
+    raw::limit::LimitReached,
     turns::{OPEN_FRAME_PAUSE, Waited},
 };
 use std::{
@@ -85,7 +86,11 @@ impl Core {
         let was_poisoned = committer.is_poisoned();
         let moved = committer.turns.round(|| {
             let partitions = self.partitions_of_round(asked_by);
-            committer.flush(&partitions, self.clock.now_ms())
+            match committer.flush(&partitions, self.clock.now_ms()) {
+                // A file could not be opened, and can be later. No flush has failed, and no mark has moved.
+                Err((_, error)) if LimitReached::of(&error).is_some() => Ok(false),
+                done => done,
+            }
         });
         if committer.is_poisoned() && !was_poisoned {
             self.tell_of_failure();

@@ -17,7 +17,8 @@ use crate::{
     format::files::Identity,
     ledger::Ledger,
     options::{Options, Window},
-    partition::{PartitionState, append::Supply},
+    partition::{PartitionState, append::Supply, rest::SEAL},
+    raw::limit::LimitReached,
     registry::Registry,
     segment::{residents::Residents, tail::Tail},
     signal::Signal,
@@ -108,7 +109,14 @@ impl Core {
 
     /// Has the log's threads look at a partition.
     fn wake(&self, partition: &PartitionState) {
-        // Under the lock under which a partition that wants nothing is put to rest.
+        // Under the lock under which a partition that wants nothing is put to rest, here and below: whoever is about to do
+        // so has looked, and not yet said so.
+        {
+            let _partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+            if partition.is_awake.load(Ordering::Acquire) {
+                return;
+            }
+        }
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         let own = partitions.all.get(partition.number as usize).cloned();
         if let Some(own) = own.filter(|_| !partition.is_awake.swap(true, Ordering::AcqRel)) {
@@ -117,14 +125,22 @@ impl Core {
     }
 
     /// Puts the partitions to rest that have been idle for longest, where more are than may stay awake.
-    fn let_rest(&self, mut idle: Vec<(u64, Arc<PartitionState>)>) {
+    pub(crate) fn let_rest(&self, mut idle: Vec<(u64, Arc<PartitionState>)>) {
         let most = self.options.awake_partitions_max as usize;
         let awake = self.partitions.read().unwrap_or_else(PoisonError::into_inner).awake.len();
         idle.sort_by_key(|(since_ms, _)| *since_ms);
         for (_, partition) in idle.into_iter().take(awake.saturating_sub(most)) {
-            // What fails is tried again at the next look.
-            if self.is_stopped() || !partition.go_to_rest().unwrap_or(false) {
-                continue;
+            if self.is_stopped() || self.committer.is_poisoned() {
+                return;
+            }
+            match partition.go_to_rest() {
+                Ok(true) => {}
+                // As after every flush that has failed: tried again it would succeed, with the pages dropped.
+                Err(OpenError::Io { doing: SEAL, source, .. }) if LimitReached::of(&source).is_none() => {
+                    return self.poison("seal a segment durably", source);
+                }
+                // What else fails is tried again at the next look.
+                Ok(false) | Err(_) => continue,
             }
             let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
             if !partition.wants_segment.load(Ordering::Acquire) && partition.chain.is_at_rest() {
@@ -348,10 +364,8 @@ fn run_preparer(core: &Core) {
                     continue;
                 }
                 more |= partition.prepare_one(core.clock.now_ms());
-                if !partition.is_awake.load(Ordering::Acquire) {
-                    // It seemed to be at rest, after its wish was taken and before there was a segment.
-                    core.wake(&partition);
-                }
+                // It may have seemed to be at rest, after its wish was taken and before there was a segment.
+                core.wake(&partition);
             }
             if core.is_stopped() {
                 return;

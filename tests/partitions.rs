@@ -283,6 +283,70 @@ fn too_many_open_files_are_an_error_with_its_name() {
     assert_eq!(logs::payloads(&partitions[99]), [b"another".to_vec()]);
 }
 
+/// Lets the process open so many files, and tells how many it was let before.
+fn let_files_be(most: u64) -> u64 {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the two words that it is given.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) }, 0);
+    let before = std::mem::replace(&mut limits.rlim_cur, most);
+    // SAFETY: the kernel reads the two words that it is given.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }, 0);
+    before
+}
+
+/// What is unmapped is flushed through its file, which can't be opened where there are too many: the log was poisoned.
+#[test]
+fn too_many_open_files_put_a_flush_off_and_do_not_end_the_log() {
+    let _alone = alone();
+    let directory = directory_in_memory();
+    let log = open(directory.path(), &small().mapped_segments_max(1).idle_after(None));
+    let partition = log.partition("orders").expect("a partition");
+    let mut appender = partition.appender().expect("an appender");
+    for _ in 0..100 {
+        appender.append(&[1; 8 << 10]).expect("appended");
+    }
+    eventually("nearly all are unmapped", || partition.stats().segments_mapped <= 4);
+    let before = let_files_be(0);
+    let waited = partition.wait_durable(99, Duration::from_millis(100));
+    let_files_be(before);
+    assert!(!waited.expect("no flush has failed"), "none could be begun");
+    assert_eq!(partition.durable_offset(), 0);
+    assert!(partition.wait_durable(99, Duration::from_secs(30)).expect("flushed"));
+    appender.append(b"another").expect("appended");
+}
+
+#[test]
+fn an_append_comes_before_the_mappings_of_what_is_sealed() {
+    let _alone = alone();
+    let directory = directory_in_memory();
+    let log = open(directory.path(), &small().idle_after(None));
+    let partitions = many(&log, 2);
+    let most: usize = fs::read_to_string("/proc/sys/vm/max_map_count").expect("told").trim().parse().expect("a number");
+    if most > 1 << 18 {
+        #[expect(clippy::print_stderr, reason = "whoever runs the tests must know that one was not run")]
+        {
+            eprintln!("skipped: {most} mappings are too many to make");
+        }
+        return;
+    }
+    let mut appender = partitions[0].appender().expect("an appender");
+    for _ in 0..200 {
+        appender.append(&[1; 8 << 10]).expect("appended");
+    }
+    eventually("what is full is sealed, and mapped", || log.stats().resources.sealed_mapped > 15);
+    let mut others = Vec::with_capacity(most);
+    loop {
+        let Ok(map) = memmap2::MmapMut::map_anon(4096) else { break };
+        others.push(map.make_read_only().map_err(drop));
+        let Ok(map) = memmap2::MmapMut::map_anon(4096) else { break };
+        others.push(map.make_exec().map_err(drop));
+    }
+    let appended = partitions[1].appender().expect("an appender").append(b"a record");
+    drop(others);
+    assert_eq!(appended.expect("room was made"), 0);
+    assert_eq!(logs::payloads(&partitions[0]).len(), 200);
+}
+
 #[test]
 fn too_many_mappings_are_an_error_with_its_name() {
     let _alone = alone();

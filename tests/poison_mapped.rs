@@ -71,3 +71,34 @@ fn after_a_failed_flush_of_the_mapped_window_nothing_more_is_acknowledged() {
     let mut reader = events.read_from(0).expect("a reader");
     assert_eq!(reader.next().expect("whole").map(|record| record.payload().to_vec()), Some(b"durable".to_vec()));
 }
+
+/// An end that could not be made durable was tried again until the system said that it was, with the pages dropped.
+#[test]
+#[allow(clippy::print_stderr, reason = "who reads the test's output should know")]
+fn after_a_failed_flush_of_a_partition_that_goes_to_rest_nothing_more_is_acknowledged() {
+    let Some(disk) = Disk::mounted() else {
+        eprintln!("skipped: it needs root, loop devices and ext4");
+        return;
+    };
+    let idle = Duration::from_millis(400);
+    let options = Options::new().segment_bytes(64 << 10).awake_partitions_max(1).idle_after(Some(idle));
+    // SAFETY: the test has a file system of its own.
+    let log = unsafe { Log::open(disk.at.join("log"), &options) }.expect("the log opens");
+    let partitions = ["a", "b", "c"].map(|name| log.partition(name).expect("created"));
+    for partition in &partitions {
+        partition.appender().expect("a handle").append(b"lost").expect("appended");
+    }
+    // Behind that nothing but the ends is missing.
+    let is_named = |name: &str| disk.at.join(format!("log/partitions/{name}/{:016}.seg", 1)).exists();
+    while !["a", "b", "c"].into_iter().all(is_named) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    disk.stop().expect("stopped");
+    let until = std::time::Instant::now() + LONG;
+    while !log.stats().flush.poisoned {
+        assert!(std::time::Instant::now() < until, "the end of a partition is tried again and again");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let tried = partitions[0].wait_durable(0, LONG);
+    assert!(matches!(tried, Err(DurableError::Poisoned { .. })), "{tried:?}");
+}

@@ -464,6 +464,11 @@ impl Chain {
         withdrawn
     }
 
+    /// Unmaps every sealed segment of the log that nobody holds: the system has no room for another mapping.
+    pub(crate) fn give_up_mappings(&self) {
+        self.residents.give_up_all();
+    }
+
     /// Whether no segment is appended to or stands ready to be.
     pub(crate) fn is_at_rest(&self) -> bool {
         locked(&self.links).segments.iter().all(|segment| segment.seal().is_some())

@@ -9,6 +9,7 @@ use crate::{
         control::{CONTROL_BYTES, Mark},
         frame::{Form, Header, Kind, Part, units_of},
     },
+    raw::limit,
     segment::{backing::BLOCK, file::Segment, tail::FIRST_UNIT},
 };
 use std::{
@@ -183,7 +184,7 @@ impl PartitionState {
     pub(crate) fn sync_names(&self) -> io::Result<()> {
         // What comes while this waits is not covered.
         let new = self.chain.without_durable_names();
-        File::open(&self.directory)?.sync_all()?;
+        File::open(&self.directory).map_err(limit::named)?.sync_all()?;
         new.iter().for_each(|segment| segment.name_is_synced());
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::state::{PartitionState, locked};
 use crate::{
     format::{frame::TAG_BITS, segment_header::SegmentHeader},
-    raw::sys,
+    raw::{limit::LimitReached, sys},
     segment::file::Segment,
 };
 use std::{
@@ -74,6 +74,13 @@ impl PartitionState {
         if spare.is_some() {
             Self::count(&self.counters.recycled);
         }
-        Segment::prepare(&self.directory, header, spare, &self.options)
+        match Segment::prepare(&self.directory, header, spare, &self.options) {
+            // What is sealed and mapped is not to keep anybody from appending.
+            Err(error) if LimitReached::of(&error).is_some_and(|reached| reached.is_of_mappings()) => {
+                self.chain.give_up_mappings();
+                Segment::prepare(&self.directory, header, None, &self.options)
+            }
+            prepared => prepared,
+        }
     }
 }

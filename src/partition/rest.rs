@@ -20,6 +20,13 @@ use std::{
     time::Duration,
 };
 
+/// What is done where an end becomes durable: where it fails, so has a flush.
+pub(crate) const SEAL: &str = "seal";
+
+/// How often what stands ready is given back behind the same segment in use. Each time leaves a tail in the chain until that
+/// segment is full, and a file is made for nothing.
+const GIVEN_BACK_MAX: u32 = 8;
+
 /// What upkeep has seen of a partition's appends.
 #[derive(Default)]
 pub(crate) struct Activity {
@@ -28,7 +35,10 @@ pub(crate) struct Activity {
     /// When that was seen first.
     since_ms: u64,
     /// What stood ready was given back since.
-    pub(crate) is_idle: bool,
+    is_idle: bool,
+    /// Number of the segment in use, and how often what stood ready behind it was given back.
+    in_use: u64,
+    given_back: u32,
 }
 
 impl PartitionState {
@@ -42,7 +52,7 @@ impl PartitionState {
         let mut activity = locked(&self.activity);
         if activity.since_ms == 0 || activity.claimed != claimed {
             let was_idle = std::mem::take(&mut activity.is_idle);
-            *activity = Activity { claimed, since_ms: now_ms.max(1), is_idle: false };
+            (activity.claimed, activity.since_ms) = (claimed, now_ms.max(1));
             if was_idle {
                 self.wants_segment.store(true, Ordering::Release);
             }
@@ -51,8 +61,13 @@ impl PartitionState {
         if Duration::from_millis(now_ms.saturating_sub(activity.since_ms)) < after {
             return None;
         }
-        if !activity.is_idle && self.give_back_what_is_ready().is_ok() {
+        let in_use = self.chain.newest_tail().shape().number;
+        if activity.in_use != in_use {
+            (activity.in_use, activity.given_back) = (in_use, 0);
+        }
+        if !activity.is_idle && activity.given_back < GIVEN_BACK_MAX && self.give_back_what_is_ready().is_ok() {
             activity.is_idle = true;
+            activity.given_back += 1;
         }
         Some(activity.since_ms)
     }
@@ -81,6 +96,10 @@ impl PartitionState {
     /// published, or not durable yet in the direct window, is waited for until the next time.
     pub(crate) fn go_to_rest(&self) -> Result<bool, OpenError> {
         let _tending = locked(&self.tending);
+        // Nobody moves the mark of one that is at rest.
+        if self.options.interval().is_some() && self.dirty_bytes() > 0 {
+            return Ok(false);
+        }
         self.give_back_what_is_ready()?;
         for segment in self.chain.unsealed() {
             if !self.end_early(&segment)? {
@@ -107,7 +126,7 @@ impl PartitionState {
         let durable = self.durable.position().min(position);
         let latest_ms = segment.latest_ms().map_err(io_at("map", segment.path()))?;
         let sealed = segment.write_seal(end, base_offset, latest_ms, durable, SealReason::Closed);
-        sealed.map_err(io_at("seal", segment.path()))?;
+        sealed.map_err(io_at(SEAL, segment.path()))?;
         if segment.is_direct() {
             self.follow(segment);
         }

@@ -194,8 +194,9 @@ impl PartitionState {
             segment.rename_to_used().map_err(io_at("rename", segment.path()))?;
             let end = segment.visible().map_err(io_at("map", segment.path()))?;
             if segment.is_direct() && self.durable.position() < segment.shape().position(end.units) {
-                // A flush has failed: what the file has is for the next opening to find out.
-                return Ok(());
+                // The last round could not come so far, and nobody was told that a flush has failed.
+                let source = io::Error::other("some of what was appended is in memory alone");
+                return Err(io_at("make durable", segment.path())(source));
             }
             let reason = if segment.is_full() { SealReason::Full } else { SealReason::Closed };
             self.seal(segment, reason)?;

@@ -26,7 +26,15 @@ impl fmt::Display for LimitReached {
 
 impl Error for LimitReached {}
 
+/// What bounds the mappings of a process.
+const MAPPINGS: &str = "vm.max_map_count";
+
 impl LimitReached {
+    /// Whether there may be no more mappings.
+    pub(crate) fn is_of_mappings(&self) -> bool {
+        self.limit == MAPPINGS
+    }
+
     /// The limit that an error tells of, if it does.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
@@ -72,7 +80,7 @@ pub(crate) fn named(error: io::Error) -> io::Error {
         Some(libc::EMFILE) => LimitReached { limit: "RLIMIT_NOFILE", value: files_max() },
         Some(libc::ENFILE) => LimitReached { limit: "fs.file-max", value: number_in("/proc/sys/fs/file-max") },
         Some(libc::ENOMEM) if is_of_mappings(&error) => {
-            LimitReached { limit: "vm.max_map_count", value: number_in("/proc/sys/vm/max_map_count") }
+            LimitReached { limit: MAPPINGS, value: number_in("/proc/sys/vm/max_map_count") }
         }
         _ => return error,
     };

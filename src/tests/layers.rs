@@ -43,6 +43,7 @@ const UNSAFE: &[(&str, usize)] = &[
     ("tests/loom/", usize::MAX),
     ("tests/far.rs", 1),
     ("tests/overtaken.rs", 1),
+    ("tests/resting.rs", 1),
     ("tests/rounds.rs", 1),
     ("tests/undecodable.rs", 2),
 ];

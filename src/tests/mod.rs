@@ -7,6 +7,7 @@
 //! | `golden.rs` | what is written is what the golden files hold |
 //! | `undecodable.rs` | a record of the ledger that is no entry, or names a partition that is gone, refuses to open |
 //! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
+//! | `resting.rs` | a partition that is put to rest while somebody appends to it is awake; how often segments are made for nothing |
 //! | `overtaken.rs` | a commit whose producer was fenced while it waited is told so |
 //! | `rounds.rs` | who begins a round of the committer, and who is waited for |
 
@@ -20,6 +21,8 @@ mod layers;
 mod loom;
 #[cfg(not(loom))]
 mod overtaken;
+#[cfg(not(loom))]
+mod resting;
 #[cfg(not(loom))]
 mod rounds;
 #[cfg(not(loom))]
