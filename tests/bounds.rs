@@ -47,18 +47,24 @@ fn a_purge_is_exact_and_durable_and_gives_the_space_back() {
             assert_eq!(after_a_kill(directory.path(), &options), (start, 3_000, 3_000 - start as usize));
             assert!(matches!(partition.read_from(start - 1), Err(FetchError::OutOfRange { .. })));
         }
-        eventually("whole segments are dropped", || partition.stats().segments < segments.min(4));
+        // Once two snapshots stand for its producers, which need segments behind it.
+        eventually("whole segments are dropped", || {
+            append(&partition, 0..100);
+            partition.stats().segments < segments.min(4)
+        });
+        let end = partition.end_offset();
         // Producers outlive their records.
         assert_eq!(session.append(&partition, 10, &payload_of(10)).expect("answered"), Answer::DuplicateTrimmed);
         assert_eq!(session.append(&partition, 2_999, &payload_of(2_999)).expect("answered"), Answer::DuplicateTrimmed);
         append_many(&mut session, &partition, 3_000..3_010);
+        let kept = end as usize - 3_000 + 10;
         drop((session, partition));
         let log = {
             log.close().expect("closed");
             open(directory.path(), &options)
         };
         let partition = log.partition("orders").expect("the partition");
-        assert_eq!((bounds(&partition), all(&partition).len()), ((3_000, 3_010), 10));
+        assert_eq!((bounds(&partition), all(&partition).len()), ((3_000, end + 10), kept));
     }
 }
 
@@ -77,7 +83,10 @@ fn a_purge_beyond_the_end_leaves_an_empty_log_that_goes_on_there() {
         assert_eq!(session.append(&partition, 999, &payload_of(999)).expect("answered"), Answer::DuplicateTrimmed);
         append_many(&mut session, &partition, 1_000..1_100);
         assert_eq!((bounds(&partition), all(&partition).len()), ((5_000, 5_100), 100));
-        eventually("what was before is dropped", || partition.stats().segments <= 2);
+        eventually("what was before is dropped", || {
+            append(&partition, 0..100);
+            partition.stats().segments <= 3
+        });
         drop(session);
         let before = {
             partition.flush().expect("flushed");

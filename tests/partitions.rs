@@ -72,7 +72,7 @@ fn quiet_partitions_hold_nothing(window: Window) {
     let most_awake = u64::from(AWAKE) + 2;
     eventually("the others are at rest", || log.stats().resources.awake_partitions <= most_awake);
     // Each that is awake has its segment in use, and an open file for it in the direct window.
-    assert!(descriptors() <= files + most_awake as usize, "{} files", descriptors());
+    eventually("their files are closed", || descriptors() <= files + most_awake as usize);
     assert!(mappings().1 <= (most_awake + u64::from(MAPPED)) as usize, "{:?} mappings", mappings());
     // The tables of producers lie side by side, and are few mappings to the system.
     assert!(mappings().0 <= before + 300, "{:?} mappings, {before} before", mappings());
