@@ -101,9 +101,16 @@ impl PartitionState {
         let is_done = |one: &&Arc<Segment>| {
             one.seal().is_some_and(|seal| one.shape().position(seal.end_units as usize) <= durable)
         };
-        if let Some(last) = begun.iter().take_while(is_done).last()
+        let done: Vec<_> = begun.iter().take_while(is_done).collect();
+        if let Some((last, others)) = done.split_last()
             && last.end_of_file().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes)
         {
+            // Retention goes by the older of two snapshots: where many segments were sealed at once, and nothing comes behind
+            // them, one alone would hold it up.
+            let drops = self.options.retention_bytes.is_some() || self.options.retention_age.is_some();
+            if let Some(before) = others.last().filter(|_| drops) {
+                self.write_snapshot_up_to(before.number())?;
+            }
             self.write_snapshot_up_to(last.number())?;
         }
         Ok(())
