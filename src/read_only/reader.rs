@@ -432,6 +432,10 @@ impl ReadOnlyReader {
             let cutting = cutting.min_by_key(|segment| segment.number).filter(|next| next.is_behind_a_cut()).cloned();
             let Some(next) = first.or(cutting).or(later) else { continue };
             let Some(base_offset) = base_offset_of(&next)? else { continue };
+            if base_offset < self.next_offset && number.is_some() && !listed {
+                // When it was listed it stood ready, and nothing said yet that it begins behind a cut.
+                continue;
+            }
             if let (Some(start), Some(place)) = (next.start.filter(|start| start.cut), &self.place)
                 && base_offset < self.next_offset
                 && start.previous_end < place.segment.shape.position(place.unit)
