@@ -105,10 +105,9 @@ impl PartitionState {
         if let Some((last, others)) = done.split_last()
             && last.end_of_file().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes)
         {
-            // Retention goes by the older of two snapshots: where many segments were sealed at once, and nothing comes behind
-            // them, one alone would hold it up.
-            let drops = self.options.retention_bytes.is_some() || self.options.retention_age.is_some();
-            if let Some(before) = others.last().filter(|_| drops) {
+            // What is dropped goes by the older of two snapshots: where many segments were sealed at once, and nothing comes
+            // behind them, one alone would hold it up.
+            if let Some(before) = others.last() {
                 self.write_snapshot_up_to(before.number())?;
             }
             self.write_snapshot_up_to(last.number())?;
