@@ -123,7 +123,7 @@ fn entry(known: &Known, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 /// Writes an entry behind the ledger's last one, or in the place of one.
 pub(crate) fn forge(files: &mut Files, input: &mut Unstructured<'_>) -> Result<()> {
     let body = entry(&Known::of(files), input)?;
-    let last = files.iter_mut().filter(|(name, _)| name.starts_with(LEDGER) && name.ends_with(".seg")).next_back();
+    let last = files.iter_mut().rfind(|(name, _)| name.starts_with(LEDGER) && name.ends_with(".seg"));
     let Some((_, bytes)) = last else { return Ok(()) };
     let all = frames(bytes);
     let at = match all.last() {

@@ -44,7 +44,7 @@ fn payloads(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 
 fn operation(input: &mut Unstructured<'_>) -> Result<Op> {
     let partition = u8::arbitrary(input)?;
-    Ok(match input.int_in_range(0..=55_u8)? {
+    Ok(match input.int_in_range(0..=56_u8)? {
         0..=3 => Op::Append { partition, payload: u8::arbitrary(input)? },
         4..=6 => Op::AppendBatch { partition, payloads: payloads(input)? },
         7..=8 => Op::Fill { partition, payload: u8::arbitrary(input)?, outcome: outcome(input)? },
@@ -75,7 +75,8 @@ fn operation(input: &mut Unstructured<'_>) -> Result<Op> {
         51 => Op::Close { name: u8::arbitrary(input)? },
         52..=53 => Op::Read { partition, from: u8::arbitrary(input)? },
         54 => Op::Reopen,
-        _ => Op::Kill,
+        55 => Op::Kill,
+        _ => Op::Truncate { partition, from: u8::arbitrary(input)? },
     })
 }
 

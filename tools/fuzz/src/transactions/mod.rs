@@ -112,14 +112,14 @@ impl Course {
     /// Compares all that can be read.
     fn compare(&mut self) -> Done {
         let (open, oracle) = self.at_hand()?;
-        for side in 0..2 {
+        for (side, name) in SIDES.iter().enumerate() {
             for (isolation, committed) in [(Isolation::ReadUncommitted, false), (Isolation::ReadCommitted, true)] {
                 let (found, expected) = (open.read(side, isolation)?, oracle.expected(side, committed));
                 if found != expected {
                     let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
                     return Err(format!(
                         "{}, {isolation:?}: {} records, and {} expected; the first to differ is number {differs:?}",
-                        SIDES[side],
+                        name,
                         found.len(),
                         expected.len()
                     ));
@@ -127,7 +127,7 @@ impl Course {
             }
             let (stable, expected) = (open.sides[side].stats().stable_offset, oracle.stable(side));
             if stable != expected {
-                return Err(format!("{}: stable up to {stable}, and {expected} expected", SIDES[side]));
+                return Err(format!("{name}: stable up to {stable}, and {expected} expected"));
             }
         }
         let (found, expected) = (open.group.committed(&open.sides[0]), oracle.group());
