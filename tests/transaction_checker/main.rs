@@ -27,10 +27,12 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The files as they are while the log is open, with nobody at work but the log's own threads, which rename some.
-fn copy_of_open_log(from: &Path, to: &Path) {
+/// The files as they are while the log is open, with nobody at work but the log's own threads, which rename some. What they
+/// write meanwhile would make a state that no crash leaves: one file from before a commit, and another with its marker.
+fn copy_of_open_log(log: &Log, from: &Path, to: &Path) {
     for _ in 0..1_000 {
-        if copy(from, to).is_ok() {
+        let before = log.stats().flush;
+        if copy(from, to).is_ok() && log.stats().flush == before {
             return;
         }
         let _ = fs::remove_dir_all(to);
@@ -59,7 +61,7 @@ fn lives(window: Window, seed: u64) -> Counts {
         if finish {
             history.push(std::mem::take(&mut events), End::Quiet, look(&log).expect("it is read"));
         }
-        copy_of_open_log(&directory(crash), &directory(crash + 1));
+        copy_of_open_log(&log, &directory(crash), &directory(crash + 1));
         drop(log);
         let copied = open(&directory(crash + 1), window);
         history.push(events, end, look(&copied).expect("it is read"));
