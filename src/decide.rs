@@ -250,7 +250,9 @@ impl Core {
     pub(crate) fn settle(&self, ledger: &mut Ledger, waiting: bool) {
         let Ledger { own: Some((own, _)), decided, .. } = ledger else { return };
         let durable = own.durable.offset();
-        for one in decided.iter_mut() {
+        // Those from the first on that are durable, and marked everywhere.
+        let mut settled = 0;
+        for (at, one) in decided.iter_mut().enumerate() {
             if durable <= one.offset || !one.is_durable() {
                 break;
             }
@@ -271,10 +273,9 @@ impl Core {
                     part.marked = true;
                 }
             }
+            settled += usize::from(settled == at && parts.iter().all(|part| part.marked));
         }
-        while decided.front().is_some_and(|front| front.parts.iter().all(|part| part.marked)) {
-            decided.pop_front();
-        }
+        decided.drain(..settled);
     }
 
     /// The same, unless somebody else has the ledger: for whoever others wait for.

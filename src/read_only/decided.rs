@@ -7,9 +7,10 @@
 use super::ReadOnlyPartition;
 use crate::{
     error::OpenError,
-    format::ledger::{CommitPart, GroupOffset},
+    format::ledger::CommitPart,
     ids::ProducerId,
     names::Content,
+    partition::ledger::CommitEntry,
     stored::{
         frames::{Frames, Item},
         outlook::Kept,
@@ -62,30 +63,41 @@ fn bears_out(partition: &ReadOnlyPartition, part: &CommitPart) -> bool {
     stored.is_some_and(|stored| u64::from_le_bytes(stored) == checksum)
 }
 
-/// As `first_not_borne_out` of `outcome.rs`: what opening refuses if the ledger commits something in a partition that is not
-/// there.
+/// Whether the partitions hold what a commit names, and what it was made of: as `first_not_borne_out` of `outcome.rs`. An
+/// error is the number of a partition that is not there.
+fn is_borne_out(partitions: &[ReadOnlyPartition], commit: &CommitEntry<'_>) -> Result<bool, u32> {
+    let there = |number: u32| partitions.get(number as usize).ok_or(number);
+    for part in commit.parts {
+        if !bears_out(there(part.partition)?, part) {
+            return Ok(false);
+        }
+    }
+    for one in commit.offsets {
+        let outlook = &there(one.partition)?.outlook;
+        let was_cut = |kept: &Kept| kept.segment.is_behind_a_cut() && kept.base_offset < one.offset;
+        if one.offset > outlook.end_offset && !outlook.kept.iter().any(was_cut) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What opening refuses if the ledger commits something in a partition that is not there.
 pub(super) fn refuse_missing(partitions: &[ReadOnlyPartition]) -> Option<(usize, OpenError)> {
     let own = partitions.iter().position(|partition| partition.files.content() == Content::Ledger)?;
     let ledger = partitions.get(own)?;
     for commit in ledger.outlook.replay.ledger()?.commits() {
-        let missing = |number: u32| {
-            let reason = format!(
-                "the ledger's entry at offset {} commits transaction {} of producer {} in partition number {number}, which \
-                 is not there",
-                commit.offset, commit.transaction, commit.producer
-            );
-            Some((own, OpenError::Corrupt { path: ledger.files.directory.clone(), at: 0, reason }))
-        };
-        for part in commit.parts {
-            let Some(partition) = partitions.get(part.partition as usize) else { return missing(part.partition) };
-            if !bears_out(partition, part) {
-                return None;
-            }
-        }
-        for one in commit.offsets {
-            let Some(partition) = partitions.get(one.partition as usize) else { return missing(one.partition) };
-            if one.offset > partition.outlook.end_offset {
-                return None;
+        match is_borne_out(partitions, &commit) {
+            Ok(true) => {}
+            // It is undone, and nothing behind it counts.
+            Ok(false) => return None,
+            Err(number) => {
+                let reason = format!(
+                    "the ledger's entry at offset {} commits transaction {} of producer {} in partition number {number}, \
+                     which is not there",
+                    commit.offset, commit.transaction, commit.producer
+                );
+                return Some((own, OpenError::Corrupt { path: ledger.files.directory.clone(), at: 0, reason }));
             }
         }
     }
@@ -98,17 +110,9 @@ pub(super) fn decide(partitions: &[ReadOnlyPartition], in_use: bool) -> Vec<Deci
     let ledger = ledger.and_then(|own| own.outlook.replay.ledger());
     let mut committed: HashSet<(ProducerId, u64)> = HashSet::new();
     if let Some(ledger) = ledger {
-        for commit in ledger.commits() {
-            let there = |number: u32| partitions.get(number as usize);
-            let borne_out = |part: &CommitPart| there(part.partition).is_some_and(|one| bears_out(one, part));
-            let read =
-                |one: &GroupOffset| there(one.partition).is_some_and(|from| one.offset <= from.outlook.end_offset);
-            if !commit.parts.iter().all(borne_out) || !commit.offsets.iter().all(read) {
-                // Nor does anything behind it count.
-                break;
-            }
-            committed.insert((commit.producer, commit.transaction));
-        }
+        // Behind one that is not borne out, nothing counts.
+        let borne_out = ledger.commits().take_while(|commit| is_borne_out(partitions, commit) == Ok(true));
+        committed.extend(borne_out.map(|commit| (commit.producer, commit.transaction)));
         let before = ledger.state_before();
         committed.extend(before.committed.values().map(|one| (one.producer, one.transaction)));
     }

@@ -10,6 +10,7 @@ mod transaction {
     mod by_id;
     mod ending;
     mod groups;
+    mod inputs;
     mod isolation;
     mod recovery;
     mod retention;

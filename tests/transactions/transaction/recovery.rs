@@ -9,7 +9,7 @@ use std::{fs, path::Path, time::Duration};
 const LONG: Duration = Duration::from_secs(60);
 
 /// The last place of some bytes in a partition's segment files.
-fn find(log: &Path, partition: &str, bytes: &[u8]) -> (std::path::PathBuf, usize) {
+pub(super) fn find(log: &Path, partition: &str, bytes: &[u8]) -> (std::path::PathBuf, usize) {
     let directory = log.join("partitions").join(partition);
     let mut found = None;
     let mut names: Vec<_> =
@@ -240,47 +240,6 @@ fn a_groups_offset_is_never_beyond_what_was_recovered() {
     drop(again);
     let again = open(copy.path(), &small());
     assert_eq!(again.group_at("readers", 1).committed(&two(&again)[0]), Some(2), "the new one is not skipped");
-}
-
-/// What was made of records that a power cut takes away does not outlive them: else what comes in their places is made into
-/// something too, and the output holds both.
-#[test]
-fn a_commit_whose_input_is_lost_is_undone() {
-    let directory = directory();
-    let log = open(directory.path(), &small());
-    let [input, output] = two(&log);
-    input.appender().expect("an appender").append_batch(&[b"kept", b"kept"]).expect("appended");
-    let group = log.group("readers").expect("a group");
-    let mut session = log.session("p").expect("a session");
-    let mut make = |what: &[u8], up_to: u64| {
-        let mut transaction = session.begin().expect("begun");
-        let _ = transaction.append_next(&output, what).expect("appended");
-        transaction.commit_offset(&group, &input, up_to).expect("added");
-        transaction.commit().expect("committed")
-    };
-    let _ = make(b"of what is kept", 2);
-    input.appender().expect("an appender").append(b"lost, and read before").expect("appended");
-    let _ = make(b"of what is lost", 3);
-    let copy = killed(directory.path());
-    let (path, at) = find(copy.path(), "left", b"lost, and read before");
-    logs::flip(&path, at);
-    let looked_at = ReadOnlyLog::open(copy.path()).expect("opened");
-    let seen = looked_at.partition("right").expect("the partition");
-    let mut reader = seen.read_from(0).expect("a reader");
-    reader.set_isolation(Isolation::ReadCommitted);
-    assert_eq!(reader.next().expect("read").expect("a record").payload(), b"of what is kept");
-    assert!(reader.next().expect("read").is_none(), "the same without opening it for writing");
-    for _ in 0..2 {
-        let again = open(copy.path(), &small());
-        let [input, output] = two(&again);
-        assert_eq!(committed(&output), ["of what is kept"]);
-        assert_eq!((input.end_offset(), again.group_at("readers", 1).committed(&input)), (2, Some(2)));
-    }
-    // A commit is durable when what it was made of is.
-    input.appender().expect("an appender").append(b"another").expect("appended");
-    let commit = make(b"of another", 4);
-    assert!(commit.wait_durable(LONG).expect("durable"));
-    assert!(input.durable_offset() >= 4, "{}", input.durable_offset());
 }
 
 /// The ledger keeps to a prefix: what was committed behind a commit that is undone may have been made of it.
