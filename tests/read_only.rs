@@ -344,7 +344,7 @@ fn a_reader_of_what_is_durable_follows_a_live_writer() {
     }
 }
 
-/// Retention overtakes a reader: it hears so, at once or at the end of the segment that it had; never other bytes.
+/// Retention overtakes a reader: it reads on in the segment that it has, to its end, and hears it then; never other bytes.
 #[test]
 fn a_reader_that_retention_overtakes_is_told() {
     for window in [Window::Mapped, Window::Direct] {
@@ -372,6 +372,7 @@ fn a_reader_that_retention_overtakes_is_told() {
         };
         let FetchError::Trimmed { offset, start } = error else { panic!("{window:?}: {error}") };
         assert!(offset == next && start > next, "{window:?}: {offset}, {start}");
+        assert!(next > 500, "{window:?}: the segment that it stood in was there to its end: {next}");
     }
 }
 

@@ -387,7 +387,7 @@ impl ReadOnlyReader {
                 // Read ahead of what was published since; or sealed since.
                 looks = if reason == "a published frame was expected here" { 0 } else { looks - 1 };
                 place.frames.forget();
-                self.look_for_a_seal();
+                self.look_for_a_seal()?;
                 continue;
             }
             let (path, at) = (place.segment.path.clone(), place.unit as u64 * 8);
@@ -400,14 +400,26 @@ impl ReadOnlyReader {
         }
     }
 
-    /// Notices that the open segment at hand was sealed since it was entered.
-    fn look_for_a_seal(&mut self) {
-        let Some(place) = &mut self.place else { return };
-        match StoredSegment::again(&place.segment, &self.files.identity, self.files.number) {
-            Some(sealed) => place.segment = sealed,
-            // Dropped, or cut off: what was read of it is all there is.
-            None => place.segment.cut = Some(place.unit),
+    /// Notices that the open segment at hand was sealed since it was entered, dropped, or cut off.
+    fn look_for_a_seal(&mut self) -> Result<(), FetchError> {
+        let Some(place) = &self.place else { return Ok(()) };
+        if let Some(sealed) = StoredSegment::again(&place.segment, &self.files.identity, self.files.number) {
+            if let Some(place) = &mut self.place {
+                place.segment = sealed;
+            }
+            return Ok(());
         }
+        self.list()?;
+        let Some(place) = &mut self.place else { return Ok(()) };
+        let number = place.segment.number;
+        let is_dropped = self.files.used.iter().chain(&self.files.ready).all(|named| named.number > number);
+        place.frames.forget();
+        // What retention drops was sealed: it is read on to the last frame that is there now. Of what was cut off, nothing
+        // more is read.
+        if !is_dropped || matches!(place.frames.at(place.unit), Item::Nothing | Item::Broken(_)) {
+            place.segment.cut = Some(place.unit);
+        }
+        Ok(())
     }
 
     /// Steps to the segment behind the one that is read to its end. Whether there is one with frames.
