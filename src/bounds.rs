@@ -57,7 +57,8 @@ impl Partition {
     /// then, and the next record gets that offset. Before the start it does nothing.
     ///
     /// Producers keep their sequences, as they do when retention drops their records. The space comes back a little later, by
-    /// whole segments, when snapshots stand for what producers had in them. Readers that stand before `to` may read on in the
+    /// whole segments, when snapshots stand for what producers had in them: all but the last one before the segment in use, which
+    /// goes with the next that is sealed. Readers that stand before `to` may read on in the
     /// segment that they are in.
     ///
     /// # Errors

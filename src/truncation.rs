@@ -15,7 +15,7 @@
 
 use crate::{
     core::{Core, Source},
-    error::{AppendError, DurableError, TruncateError},
+    error::{AppendError, DurableError, OpenError, TruncateError},
     format::{
         NUMBER_MAX, SEGMENT_HEADER_BYTES,
         control::{Purge, Start},
@@ -146,6 +146,8 @@ impl Core {
         if partition.durable.position() < place.position() {
             self.flush_up_to(partition, place.position() - 1)?;
         }
+        // What is full before the cut is sealed before it: upkeep looks for it behind the last that is.
+        partition.seal_what_is_full(self.clock.now_ms()).map_err(sealing(partition))?;
 
         let mut kept = locked(&partition.kept);
         while !self.committer.turns.take_role() {
@@ -166,7 +168,8 @@ impl Core {
         let beyond = self.producers_beyond(registry, partition, place.position());
         let is_quiet = beyond.iter().all(|id| made.fenced.contains(id))
             && !is_unsettled(&ledger, partition)
-            && partition.durable.position() >= place.position();
+            && partition.durable.position() >= place.position()
+            && !partition.chain.unsealed().iter().any(|segment| segment.number() < place.kept.number());
         if !is_quiet || has_come {
             return Ok(false);
         }
@@ -388,6 +391,14 @@ fn reading(partition: &PartitionState) -> impl FnOnce(io::Error) -> TruncateErro
     move |source| TruncateError::Io { doing: "read", path, source }
 }
 
+fn sealing(partition: &PartitionState) -> impl FnOnce(OpenError) -> TruncateError {
+    let path = partition.directory.clone();
+    move |error| match error {
+        OpenError::Io { doing, path, source } => TruncateError::Io { doing, path, source },
+        other => TruncateError::Io { doing: "seal a segment of", path, source: io::Error::other(other.to_string()) },
+    }
+}
+
 fn visible_end(partition: &PartitionState) -> Result<End, TruncateError> {
     partition.chain.visible_end().map_err(reading(partition))
 }
@@ -458,7 +469,7 @@ fn remove(
         }
     };
     if let Some(sealed) = sealed {
-        failed(sealed.path(), sealed.store_seal());
+        failed(sealed.path(), sealed.rename_to_used().and_then(|()| sealed.store_seal()));
     }
     for segment in removed.into_iter().rev() {
         let path = segment.path();

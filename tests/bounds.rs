@@ -47,24 +47,33 @@ fn a_purge_is_exact_and_durable_and_gives_the_space_back() {
             assert_eq!(after_a_kill(directory.path(), &options), (start, 3_000, 3_000 - start as usize));
             assert!(matches!(partition.read_from(start - 1), Err(FetchError::OutOfRange { .. })));
         }
-        // Once two snapshots stand for its producers, which need segments behind it.
-        eventually("whole segments are dropped", || {
-            append(&partition, 0..100);
-            partition.stats().segments < segments.min(4)
-        });
-        let end = partition.end_offset();
+        eventually("whole segments are dropped", || partition.stats().segments < segments.min(4));
         // Producers outlive their records.
         assert_eq!(session.append(&partition, 10, &payload_of(10)).expect("answered"), Answer::DuplicateTrimmed);
         assert_eq!(session.append(&partition, 2_999, &payload_of(2_999)).expect("answered"), Answer::DuplicateTrimmed);
         append_many(&mut session, &partition, 3_000..3_010);
-        let kept = end as usize - 3_000 + 10;
         drop((session, partition));
         let log = {
             log.close().expect("closed");
             open(directory.path(), &options)
         };
         let partition = log.partition("orders").expect("the partition");
-        assert_eq!((bounds(&partition), all(&partition).len()), ((3_000, end + 10), kept));
+        assert_eq!((bounds(&partition), all(&partition).len()), ((3_000, 3_010), 10));
+    }
+}
+
+/// The space of what is purged comes back by itself, although nothing comes behind it: but for the last segment before the one
+/// in use. One older snapshot used to stand for the first segment only, and the others waited for the next ones to be sealed.
+#[test]
+fn a_purge_of_a_burst_gives_its_space_back_without_another_append() {
+    for options in [small(), small().window(Window::Direct)] {
+        let (directory, log, partition) = fresh_with(&options);
+        append_many(&mut log.session("p").expect("a session"), &partition, 0..10_000);
+        assert!(partition.stats().segments > 6, "{:?}", partition.stats());
+        partition.flush().expect("flushed");
+        partition.purge(10_000).expect("purged");
+        eventually("all but the last that is sealed is dropped", || partition.stats().segments <= 2);
+        assert_eq!(after_a_kill(directory.path(), &options), (10_000, 10_000, 0));
     }
 }
 
@@ -83,10 +92,7 @@ fn a_purge_beyond_the_end_leaves_an_empty_log_that_goes_on_there() {
         assert_eq!(session.append(&partition, 999, &payload_of(999)).expect("answered"), Answer::DuplicateTrimmed);
         append_many(&mut session, &partition, 1_000..1_100);
         assert_eq!((bounds(&partition), all(&partition).len()), ((5_000, 5_100), 100));
-        eventually("what was before is dropped", || {
-            append(&partition, 0..100);
-            partition.stats().segments <= 3
-        });
+        eventually("what was before is dropped", || partition.stats().segments <= 2);
         drop(session);
         let before = {
             partition.flush().expect("flushed");
@@ -166,10 +172,7 @@ fn metadata_stays_through_everything() {
         partition.purge(10_000).expect("purged");
         durable(b"vote 2");
         append(&partition, 0..1_500);
-        eventually("its frame is dropped", || {
-            append(&partition, 0..50);
-            partition.start_offset() > 10_100
-        });
+        eventually("its frame is dropped", || partition.stats().segments < 3);
         durable(b"vote 2");
         partition.reset(3).expect("reset");
         durable(b"vote 2");

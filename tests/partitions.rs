@@ -73,6 +73,7 @@ fn quiet_partitions_hold_nothing(window: Window) {
     eventually("the others are at rest", || log.stats().resources.awake_partitions <= most_awake);
     // Each that is awake has its segment in use, and an open file for it in the direct window.
     eventually("their files are closed", || descriptors() <= files + most_awake as usize);
+    // The longest unused one is given up when the next one is mapped, unless somebody is in it: then a moment later.
     eventually("no more segments are mapped", || mappings().1 <= (most_awake + u64::from(MAPPED)) as usize);
     // The tables of producers lie side by side, and are few mappings to the system.
     assert!(mappings().0 <= before + 300, "{:?} mappings, {before} before", mappings());

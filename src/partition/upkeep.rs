@@ -8,7 +8,7 @@ use crate::{
     options::Window,
     segment::file::Segment,
 };
-use std::{fs, io, sync::Arc};
+use std::{fs, io, sync::Arc, time::Duration};
 
 /// A segment is closed when it is this old, so that the milliseconds since its preparation fit a frame's 32 bits.
 const AGE_MAX_MS: u64 = 1 << 31;
@@ -35,7 +35,8 @@ impl PartitionState {
         Ok(())
     }
 
-    fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
+    /// Seals what is full, oldest first, as far as what was sealed before and what is durable let it.
+    pub(crate) fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
         let mut sealed = Vec::new();
         let result = self.seal_each_that_is_full(now_ms, &mut sealed);
         // Only now that they are not held here any more, and one of them may be given up for the next.
@@ -133,23 +134,14 @@ impl PartitionState {
     fn drop_what_need_not_be_kept(&self, now_ms: u64) -> Result<(), OpenError> {
         loop {
             let begun = self.chain.begun();
-            // The segment in use stays, and so does one that is not sealed.
-            let [first, others @ ..] = begun.as_slice() else { return Ok(()) };
-            let Some(seal) = first.seal().filter(|_| !others.is_empty()) else { return Ok(()) };
-            let by_bytes = self.is_enough_without_the_first(others);
-            let by_age = self
-                .options
-                .retention_age
-                .is_some_and(|age| u128::from(now_ms.saturating_sub(seal.latest_ms)) > age.as_millis());
-            if !by_bytes && !by_age && !self.chain.first_is_purged() {
+            let Some(seal) = begun.first().and_then(|first| first.seal()) else { return Ok(()) };
+            if !self.is_due(&begun, self.chain.purged(), now_ms) {
                 return Ok(());
             }
             // Producers' states must outlive the frames they came from.
-            let end = first.shape().position(seal.end_units as usize);
+            let end = begun.first().map_or(0, |first| first.shape().position(seal.end_units as usize));
             if self.kept_position() < end {
-                if self.snapshot_position() < end {
-                    self.write_snapshot_up_to(first.number())?;
-                }
+                self.write_the_older_snapshot(&begun, now_ms)?;
                 self.write_snapshot()?;
                 if self.kept_position() < end {
                     return Ok(());
@@ -160,6 +152,26 @@ impl PartitionState {
             self.stability.forget_before(self.chain.start_position());
             self.drop_snapshots();
         }
+    }
+
+    /// Whether the first of these segments need not be kept, of which so many are purged. The one in use stays, and so does
+    /// one that is not sealed.
+    fn is_due(&self, begun: &[Arc<Segment>], purged: usize, now_ms: u64) -> bool {
+        let [first, others @ ..] = begun else { return false };
+        let Some(seal) = first.seal().filter(|_| !others.is_empty()) else { return false };
+        let by_age = |age: Duration| u128::from(now_ms.saturating_sub(seal.latest_ms)) > age.as_millis();
+        purged > 0 || self.is_enough_without_the_first(others) || self.options.retention_age.is_some_and(by_age)
+    }
+
+    /// Of two snapshots the older one says what may go: it stands for all that is due, but for the last segment that is
+    /// sealed, which the newer one is for.
+    fn write_the_older_snapshot(&self, begun: &[Arc<Segment>], now_ms: u64) -> Result<(), OpenError> {
+        let purged = self.chain.purged();
+        let is_due = |at: &usize| self.is_due(begun.get(*at..).unwrap_or(&[]), purged.saturating_sub(*at), now_ms);
+        let due = (0..begun.len()).take_while(is_due).count();
+        let sealed = begun.iter().take_while(|segment| segment.seal().is_some()).count();
+        let last = due.min(sealed.saturating_sub(1)).checked_sub(1).and_then(|last| begun.get(last));
+        last.map_or(Ok(false), |last| self.write_snapshot_up_to(last.number())).map(|_| ())
     }
 
     /// Takes the first segment off the chain, for another use if nobody reads it.

@@ -36,13 +36,13 @@ impl Chain {
         news
     }
 
-    /// Whether no record of the first segment counts: retention may drop it, once it is sealed.
-    pub(crate) fn first_is_purged(&self) -> bool {
+    /// How many segments from the first on hold no record that counts: retention may drop them, once they are sealed.
+    pub(crate) fn purged(&self) -> usize {
         let links = locked(&self.links);
         let end = |segment: &Segment| segment.seal().map_or(u64::MAX, |seal| seal.base_offset + seal.records);
-        let purged =
-            |first: &Arc<Segment>| first.number() < links.origin || links.start > 0 && end(first) <= links.start;
-        links.begun().next().is_some_and(purged)
+        let is_purged =
+            |segment: &&Arc<Segment>| segment.number() < links.origin || links.start > 0 && end(segment) <= links.start;
+        links.begun().take_while(is_purged).count()
     }
 
     /// Puts the segment that `held` leads to behind `last`, and takes what stands between off: atomically to all that come
