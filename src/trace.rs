@@ -10,7 +10,7 @@
 //! | a snapshot was written | debug | `partition/snapshots.rs` |
 //! | a partition went to rest | debug | `core.rs` |
 //! | a producer was fenced in a partition | info | `producers.rs` |
-//! | a transaction was open for too long | warn | `transactions.rs` |
+//! | a transaction was open for too long | warn | `transactions/tending.rs` |
 //! | a write or a flush has failed | error | `commit.rs` |
 //!
 //! None of it is told by an append, a read or a round of the committer.

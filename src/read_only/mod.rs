@@ -11,6 +11,7 @@
 mod decided;
 mod level;
 mod reader;
+mod steps;
 
 pub use level::Level;
 pub use reader::{ReadOnlyReader, StoredRecord};
