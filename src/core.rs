@@ -17,8 +17,7 @@ use crate::{
     format::files::Identity,
     ledger::Ledger,
     options::{Options, Window},
-    partition::{PartitionState, append::Supply, rest::SEAL},
-    raw::limit::LimitReached,
+    partition::{PartitionState, append::Supply},
     registry::Registry,
     segment::{residents::Residents, tail::Tail},
     signal::Signal,
@@ -135,10 +134,7 @@ impl Core {
             }
             match partition.go_to_rest() {
                 Ok(true) => {}
-                // As after every flush that has failed: tried again it would succeed, with the pages dropped.
-                Err(OpenError::Io { doing: SEAL, source, .. }) if LimitReached::of(&source).is_none() => {
-                    return self.poison("seal a segment durably", source);
-                }
+                Err(error) if error.is_failed_flush() => return self.poison_by(error),
                 // What else fails is tried again at the next look.
                 Ok(false) | Err(_) => continue,
             }
@@ -148,6 +144,12 @@ impl Core {
                 partitions.awake.retain(|other| !Arc::ptr_eq(other, &partition));
                 event!(DEBUG, partition = %partition.name, "a partition went to rest");
             }
+        }
+    }
+
+    fn poison_by(&self, failed_flush: OpenError) {
+        if let OpenError::Io { doing, source, .. } = failed_flush {
+            self.poison(doing, source);
         }
     }
 
@@ -421,7 +423,10 @@ fn run_upkeep(core: &Core) {
             if core.committer.is_poisoned() {
                 continue;
             }
-            partition.upkeep(core.clock.now_ms());
+            if let Err(failed_flush) = partition.upkeep(core.clock.now_ms()) {
+                core.poison_by(failed_flush);
+                continue;
+            }
             if partition.is_awake.load(Ordering::Acquire)
                 && let Some(since_ms) = partition.look_for_idleness(core.clock.now_ms())
             {

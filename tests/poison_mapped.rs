@@ -72,6 +72,36 @@ fn after_a_failed_flush_of_the_mapped_window_nothing_more_is_acknowledged() {
     assert_eq!(reader.next().expect("whole").map(|record| record.payload().to_vec()), Some(b"durable".to_vec()));
 }
 
+/// What upkeep syncs, it syncs once. It used to try again, and the system then says that all is well, with the pages dropped.
+#[test]
+#[allow(clippy::print_stderr, reason = "who reads the test's output should know")]
+fn after_a_failed_flush_of_upkeeps_nothing_more_is_acknowledged() {
+    let Some(disk) = Disk::mounted() else {
+        eprintln!("skipped: it needs root, loop devices and ext4");
+        return;
+    };
+    let options = Options::new().segment_bytes(64 << 10).segments_ahead(4);
+    // SAFETY: the test has a file system of its own.
+    let log = unsafe { Log::open(disk.at.join("log"), &options) }.expect("the log opens");
+    let events = log.partition("events").expect("created");
+    let mut appender = events.appender().expect("a handle");
+    appender.append(b"lost").expect("appended");
+    while !disk.at.join(format!("log/partitions/events/{:016}.seg", 1)).exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    disk.stop().expect("stopped");
+    // One segment is full, and nobody waits for anything.
+    while events.stats().rotations < 2 {
+        appender.append(&[7; 1000]).expect("appended");
+    }
+    let until = std::time::Instant::now() + LONG;
+    while !log.stats().flush.poisoned {
+        assert!(std::time::Instant::now() < until, "it is tried again and again");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(matches!(events.wait_durable(0, LONG), Err(DurableError::Poisoned { .. })));
+}
+
 /// An end that could not be made durable was tried again until the system said that it was, with the pages dropped.
 #[test]
 #[allow(clippy::print_stderr, reason = "who reads the test's output should know")]

@@ -18,6 +18,11 @@ use crate::{
 };
 use std::{error::Error, fmt, io, path::PathBuf};
 
+/// What is done where something becomes durable, in [`OpenError::Io`]: where it fails, so has a flush.
+pub(crate) const SYNC: &str = "sync";
+/// The same, of the end of a segment.
+pub(crate) const SEAL: &str = "seal";
+
 /// Why a log could not be opened. Nothing that was stored has been changed.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -149,6 +154,13 @@ pub(crate) fn copy(error: &io::Error) -> io::Error {
 pub(crate) fn io_at(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.into();
     move |source| OpenError::Io { doing, path, source: limit::named(source) }
+}
+
+impl OpenError {
+    /// Whether a flush has failed: tried again it would succeed, with the pages dropped.
+    pub(crate) fn is_failed_flush(&self) -> bool {
+        matches!(self, Self::Io { doing: SYNC | SEAL, source, .. } if LimitReached::of(source).is_none())
+    }
 }
 
 impl fmt::Display for OpenError {

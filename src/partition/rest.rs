@@ -10,7 +10,7 @@
 
 use super::state::{PartitionState, locked};
 use crate::{
-    error::{OpenError, io_at},
+    error::{OpenError, SEAL, io_at},
     format::segment_header::SealReason,
     segment::{backing::Spare, file::Segment},
 };
@@ -19,9 +19,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-
-/// What is done where an end becomes durable: where it fails, so has a flush.
-pub(crate) const SEAL: &str = "seal";
 
 /// How often what stands ready is given back behind the same segment in use. Each time leaves a tail in the chain until that
 /// segment is full, and a file is made for nothing.

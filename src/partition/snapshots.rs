@@ -10,7 +10,7 @@ use super::{
     state::{PartitionState, locked},
 };
 use crate::{
-    error::{OpenError, io_at},
+    error::{OpenError, SYNC, io_at},
     format::{
         segment_header::Seal,
         snapshot::{Snapshot, SnapshotHeader},
@@ -50,10 +50,11 @@ pub(crate) fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Resul
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
-        File::open(directory)?.sync_all()
+        fs::rename(&unfinished, &path)
     };
     write().map_err(io_at("write", &path))?;
+    let names = File::open(directory).map_err(io_at("open", directory))?;
+    names.sync_all().map_err(io_at(SYNC, directory))?;
     Ok(path)
 }
 
@@ -159,7 +160,8 @@ impl PartitionState {
             }
             // What a snapshot stands for must not be lost in a power cut that leaves the snapshot.
             let path = segment.path();
-            File::open(&path).and_then(|file| file.sync_data()).map_err(io_at("sync", path))?;
+            let file = File::open(&path).map_err(io_at("open", &path))?;
+            file.sync_data().map_err(io_at(SYNC, path))?;
         }
         if let Some(position) = replay.ledger().and_then(LedgerReplay::undecodable) {
             let reason = format!("no entry of the ledger that this build knows, at position {position}");

@@ -3,7 +3,7 @@
 
 use super::state::PartitionState;
 use crate::{
-    error::{OpenError, io_at},
+    error::{OpenError, SEAL, SYNC, io_at},
     format::segment_header::SealReason,
     options::Window,
     segment::file::Segment,
@@ -15,22 +15,28 @@ const AGE_MAX_MS: u64 = 1 << 31;
 
 impl PartitionState {
     /// One round. What fails is tried again in the next; what an appender or a reader needs does not depend on it.
-    pub(crate) fn upkeep(&self, now_ms: u64) {
+    ///
+    /// # Errors
+    /// A flush that has failed, which is not to be tried again.
+    pub(crate) fn upkeep(&self, now_ms: u64) -> Result<(), OpenError> {
         let _tending = super::state::locked(&self.tending);
         // Nothing here may hold a segment by now: one that is dropped is used again only if nobody does. Before all else,
         // which takes its time: appenders may wait for what is given back.
-        let _ = self.drop_what_need_not_be_kept(now_ms);
-        let _ = self.sync_new_names();
-        if self.seal_what_is_full(now_ms).is_ok() && self.snapshot_if_due().is_ok() {
-            let _ = self.drop_what_need_not_be_kept(now_ms);
-        }
+        let dropped = self.drop_what_need_not_be_kept(now_ms);
+        let named = self.sync_new_names();
+        let sealed = self.seal_what_is_full(now_ms).and_then(|()| {
+            self.snapshot_if_due()?;
+            self.drop_what_need_not_be_kept(now_ms)
+        });
+        let mut failed = [dropped, named, sealed].into_iter().filter_map(Result::err);
+        failed.find(OpenError::is_failed_flush).map_or(Ok(()), Err)
     }
 
     /// Where flushes are asked for, makes the names of new segments durable: here and not in their first flushes, which
     /// somebody waits for, and not by the preparer, which appenders wait for.
-    fn sync_new_names(&self) -> io::Result<()> {
+    fn sync_new_names(&self) -> Result<(), OpenError> {
         if self.options.flushes_by_itself() && !self.chain.without_durable_names().is_empty() {
-            self.sync_names()?;
+            self.sync_names().map_err(io_at(SYNC, &self.directory))?;
         }
         Ok(())
     }
@@ -76,7 +82,7 @@ impl PartitionState {
             let Some(base_offset) = segment.base_offset() else { return Ok(()) };
             segment.write_seal(segment.visible()?, base_offset, segment.latest_ms()?, self.durable.position(), reason)
         };
-        seal().map_err(io_at("seal", segment.path()))?;
+        seal().map_err(io_at(SEAL, segment.path()))?;
         event!(DEBUG, partition = %self.name, segment = segment.number(), "a segment was sealed");
         Ok(())
     }
@@ -188,7 +194,7 @@ impl PartitionState {
             None => Some(path),
             Some(spare) => {
                 // Before the file gets another header: a power cut must not leave that header under the old name.
-                self.sync_names().map_err(io_at("sync", &self.directory))?;
+                self.sync_names().map_err(io_at(SYNC, &self.directory))?;
                 self.chain.put_spare(spare, self.options.segments_ahead as usize + 2).map(|spare| spare.path.clone())
             }
         };
