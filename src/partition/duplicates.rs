@@ -16,6 +16,11 @@ use crate::{
         snapshot::Snapshot,
     },
     ids::{Offsets, ProducerId, Progress},
+    raw::window::Window,
+    segment::{
+        file::Segment,
+        scan::{Found, Frame, find},
+    },
     sync::Backoff,
 };
 use std::fs::File;
@@ -30,6 +35,14 @@ struct Original {
     first_sequence: u64,
     last_sequence: u64,
     first_offset: u64,
+}
+
+/// Whether a stored frame is a body's, with its boundaries and its bytes.
+fn is_same<B: Body>(segment: &Segment, window: &Window, frame: &Frame, body: &B) -> bool {
+    frame.stored.records() as usize == body.records()
+        && frame.stored.kind() == B::KIND
+        && frame.stored.body_bytes() as usize == body.bytes()
+        && frame.checksum_of(window, segment.shape(), body.hash()) == frame.checksum
 }
 
 impl PartitionState {
@@ -51,7 +64,7 @@ impl PartitionState {
         if last >= expected {
             return Ok(Answer::Overlap { expected });
         }
-        if let Some(answer) = self.judge_last(producer, progress, sequence, body).map_err(AppendError::Original)? {
+        if let Some(answer) = self.judge_recent(producer, progress, sequence, body).map_err(AppendError::Original)? {
             return Ok(answer);
         }
         let Some(originals) = self.originals(producer, progress, sequence, last).map_err(AppendError::Original)? else {
@@ -72,32 +85,43 @@ impl PartitionState {
         Ok(Answer::Duplicate { first, last })
     }
 
-    /// The retry that is sent most often, the one of the last batch as it was: its stored header and the retry's hash
-    /// tell, and no stored payload is read.
-    fn judge_last<B: Body>(
+    /// The retries that are sent most often, those of one of the last batches as it was: its stored header and the retry's
+    /// hash tell, and of the very last one no stored payload is read. The segment that holds the last batch is looked up once,
+    /// and no other is gone to: what is not found this way, or not as it was written, is none, and for `originals` to tell.
+    fn judge_recent<B: Body>(
         &self,
         producer: ProducerId,
         progress: Progress,
         sequence: u64,
         body: &B,
     ) -> Result<Option<Answer>, FetchError> {
-        if sequence + body.records() as u64 != progress.expected {
+        let Some(Located { segment, mut frame, .. }) = self.published_at(progress.last_position)? else {
             return Ok(None);
-        }
-        let Some(Located { segment, frame, .. }) = self.published_at(progress.last_position)? else { return Ok(None) };
+        };
         let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
-        let whole = frame
-            .producer(&window, segment.shape())
-            .is_some_and(|stored| stored.id == producer && stored.first_sequence == sequence)
-            && frame.stored.records() as usize == body.records()
-            && frame.stored.kind() == B::KIND
-            && frame.stored.body_bytes() as usize == body.bytes()
-            && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum;
-        let first = segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta());
-        Ok(whole.then(|| match first < self.chain.start_offset() {
-            true => Answer::DuplicateTrimmed,
-            false => Answer::Duplicate { first, last: first + (body.records() as u64 - 1) },
-        }))
+        let shape = segment.shape();
+        for steps in 0..STEPS_BEFORE_SNAPSHOTS {
+            let stored = frame.producer(&window, shape).filter(|stored| stored.id == producer);
+            let Some(Producer { first_sequence, previous_position: previous, .. }) = stored else { return Ok(None) };
+            if first_sequence <= sequence {
+                let whole = first_sequence == sequence
+                    && is_same(&segment, &window, &frame, body)
+                    && (steps == 0 || segment.verifies(&window, &frame));
+                let first = segment.base_offset().unwrap_or(0) + u64::from(frame.stored.offset_delta());
+                return Ok(whole.then(|| match first < self.chain.start_offset() {
+                    true => Answer::DuplicateTrimmed,
+                    false => Answer::Duplicate { first, last: first + (body.records() as u64 - 1) },
+                }));
+            }
+            if !segment.verifies(&window, &frame) || !(shape.base_position..frame.position(shape)).contains(&previous) {
+                return Ok(None);
+            }
+            match find(&window, shape, ((previous - shape.base_position) / 8) as usize) {
+                Found::Frame(before) => frame = before,
+                Found::Nothing | Found::Padding { .. } | Found::Invalid => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// The frame at a position, once it is published; none if it is no longer kept.
@@ -229,8 +253,7 @@ impl PartitionState {
             && frame.stored.kind() == B::KIND
         {
             let window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
-            return Ok(frame.stored.body_bytes() as usize == body.bytes()
-                && frame.checksum_of(&window, segment.shape(), body.hash()) == frame.checksum);
+            return Ok(is_same(segment, &window, frame, body));
         }
         let mut at = sequence;
         for Original { located: Located { segment, frame, .. }, first_sequence, .. } in originals {
