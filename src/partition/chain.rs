@@ -120,10 +120,10 @@ impl Links {
         self.segments.iter().take(begun)
     }
 
-    /// Whether all segments before the one at an index are known to be visible to their ends.
+    /// Whether all segments before the one at an index are known to be visible to their ends. They are sealed in order.
     fn leads(&self, at: usize) -> bool {
-        let before = at.checked_sub(1).and_then(|before| self.segments.get(before));
-        before.is_none_or(|before| before.seal().is_some())
+        let mut unsealed = self.segments.iter().take(at).rev().take_while(|before| before.seal().is_none());
+        unsealed.all(|before| before.is_known_full())
     }
 
     fn index_of(&self, number: u64) -> Option<usize> {
@@ -321,8 +321,8 @@ impl Chain {
         // The begun segments that are not sealed, and the one before them: few, mostly one, and walked without the lock.
         let newest = {
             let links = locked(&self.links);
-            let newest = links.begun().next_back().filter(|_| links.leads(links.begun().len() - 1));
-            newest.map(Arc::clone)
+            let newest = links.begun().len().checked_sub(1).filter(|at| links.leads(*at));
+            newest.and_then(|at| links.segments.get(at)).cloned()
         };
         if let Some((segment, base)) = newest.and_then(|segment| segment.base_offset().map(|base| (segment, base))) {
             return Ok(End::of(&segment, base, segment.visible()?));

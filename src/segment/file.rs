@@ -275,6 +275,11 @@ impl Segment {
         self.seal.get().is_some() || self.visible().is_ok_and(|place| place.units == self.shape.capacity)
     }
 
+    /// Whether somebody has seen that every unit is part of a published frame or of padding: without a look.
+    pub(crate) fn is_known_full(&self) -> bool {
+        self.visible.known().units == self.shape.capacity
+    }
+
     /// Bytes of a frame's body. The frame must have been found in this segment.
     #[inline]
     pub(crate) fn body<'a>(&'a self, window: &Window, frame: &Frame) -> &'a [u8] {
