@@ -95,6 +95,13 @@ impl InFlight {
         })
     }
 
+    /// The first message, from `from` on, that waits for those before it.
+    pub(super) fn waiting(&self, from: u64) -> Option<u64> {
+        let behind = usize::try_from(from.checked_sub(self.first)?).ok()?;
+        let at = self.entries.iter().skip(behind).position(|entry| entry.state == State::Waiting)?;
+        Some(from + at as u64)
+    }
+
     /// Whether the oldest message was sent more than once, so that it is in doubt.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.entries.front().is_some_and(|oldest| oldest.attempt > 0)

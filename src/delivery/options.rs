@@ -32,6 +32,10 @@ impl Default for Patience {
 impl Patience {
     /// The wait for the reply to an attempt: the back-off is in it, since nothing is sent again before it is over.
     pub(super) fn of_attempt(&self, attempt: u32) -> Duration {
+        if attempt == 0 {
+            // At most the longest one: see `check`.
+            return self.timeout;
+        }
         let factor = 1_u32.checked_shl(attempt).unwrap_or(u32::MAX);
         self.timeout.saturating_mul(factor).min(self.timeout_max)
     }

@@ -291,13 +291,10 @@ impl<L: Link> Producer<L> {
             return Ok(());
         }
         // The oldest is stored: those that have waited for it may follow, in their order.
-        let waiting = |in_flight: &InFlight, message: &u64| {
-            in_flight.get(*message).is_some_and(|entry| entry.state == State::Waiting)
-        };
-        for message in self.in_flight.first()..self.in_flight.next() {
-            if waiting(&self.in_flight, &message) {
-                self.send_now(message)?;
-            }
+        let mut from = self.in_flight.first();
+        while let Some(message) = self.in_flight.waiting(from) {
+            from = message + 1;
+            self.send_now(message)?;
         }
         Ok(())
     }
