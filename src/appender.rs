@@ -6,7 +6,7 @@ use crate::{
     ids::{Mode, Offsets, Stamp},
     log::Partition,
     partition::{
-        append::{Admission, Cursor},
+        append::{Admission, Cursor, Missed},
         body::{Body, Fitting, Gathered, Single, Unfit, fit},
         slot::{ENDED, State},
     },
@@ -270,6 +270,19 @@ impl Appender {
         self.in_transaction(stamp, transaction, &Gathered(records))
     }
 
+    /// Whether the record at an offset, which was appended, is visible. Takes no look where this handle alone has appended since
+    /// it took one.
+    #[inline]
+    pub(crate) fn sees(&mut self, offset: u64) -> bool {
+        self.cursor.knows_visible(offset) || self.looks_for(offset)
+    }
+
+    fn looks_for(&mut self, offset: u64) -> bool {
+        let Ok(end) = self.partition.state.chain.visible_end() else { return false };
+        self.cursor.note_visible(end.offset, end.position);
+        end.offset > offset
+    }
+
     fn in_transaction<B: Body>(&mut self, stamp: Stamp, transaction: u64, body: &B) -> Result<Answer, AppendError> {
         if transaction == 0 || transaction >= ENDED {
             // No transaction has such a number.
@@ -291,7 +304,7 @@ impl Appender {
         }
     }
 
-    /// The first offset, if it was appended; else the answer is in `other`. See `Answer::appended`.
+    /// The first offset, if the first attempt appends; else the answer is in `other`. See `Answer::appended`.
     fn try_by_id<B: Body>(
         &mut self,
         stamp: Stamp,
@@ -299,39 +312,33 @@ impl Appender {
         body: &B,
         other: &mut Result<Answer, AppendError>,
     ) -> Option<u64> {
-        match self.answer_by_id(stamp, transaction, body) {
-            Ok(Answer::Appended { first, .. }) => Some(first),
-            answer => {
-                *other = answer;
+        let fitting = match fit(body, self.body_bytes_max) {
+            Ok(fitting) => fitting,
+            Err(unfit) => {
+                *other = Err(unfit.into());
+                return None;
+            }
+        };
+        if let Err(error) = check_sequence(stamp.sequence, body.records()) {
+            *other = Err(error);
+            return None;
+        }
+        match self.attempt(&fitting, stamp, transaction) {
+            Ok(first) => Some(first),
+            Err(missed) => {
+                *other = self.answer_otherwise(&fitting, stamp, transaction, missed);
                 None
             }
         }
     }
 
-    /// Straight through where the first attempt appends: what only a second one would need is not put together for it.
+    /// One attempt, for the first offset.
     #[inline(always)]
-    fn answer_by_id<B: Body>(&mut self, stamp: Stamp, transaction: u64, body: &B) -> Result<Answer, AppendError> {
-        let fitting = fit(body, self.body_bytes_max)?;
-        check_sequence(stamp.sequence, body.records())?;
-        match self.attempt(&fitting, stamp, transaction)? {
-            Some(Admission::Appended(offsets)) => Ok(offsets.into()),
-            other => self.answer_otherwise(&fitting, stamp, transaction, other),
-        }
-    }
-
-    /// One attempt; none if no producer has the slot that the id names.
-    #[inline(always)]
-    fn attempt<B: Body>(
-        &mut self,
-        fitting: &Fitting<'_, B>,
-        stamp: Stamp,
-        transaction: u64,
-    ) -> Result<Option<Admission>, AppendError> {
-        let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Ok(None) };
+    fn attempt<B: Body>(&mut self, fitting: &Fitting<'_, B>, stamp: Stamp, transaction: u64) -> Result<u64, Missed> {
+        let Some(slot) = slot_of(&self.partition.state, stamp.producer) else { return Err(Missed::Producer) };
         let now_ms = self.partition.handle.core.clock.now_ms();
         let state = State::new(stamp.epoch, Mode::ById);
-        let source = self.partition.source();
-        self.cursor.append_by_id(fitting, slot, stamp, transaction, state, now_ms, &source).map(Some)
+        self.cursor.append_by_id(fitting, slot, stamp, transaction, state, now_ms)
     }
 
     /// The answer where the first attempt did not append, after more of them if need be.
@@ -342,22 +349,28 @@ impl Appender {
         fitting: &Fitting<'_, B>,
         stamp: Stamp,
         transaction: u64,
-        mut admission: Option<Admission>,
+        mut missed: Missed,
     ) -> Result<Answer, AppendError> {
         loop {
-            let refused = match admission {
-                None => Some(Answer::UnknownProducer),
-                Some(Admission::Appended(offsets)) => return Ok(offsets.into()),
-                Some(Admission::Sequence(progress)) => {
+            let refused = match missed {
+                Missed::Sequence(progress) => {
                     return self.partition.state.judge(stamp.producer, progress, stamp.sequence, fitting.body);
                 }
-                Some(Admission::Transaction) => self.other_transaction(stamp, transaction)?,
-                Some(Admission::State | Admission::Producer) => self.refused(stamp)?,
+                Missed::Transaction => self.other_transaction(stamp, transaction)?,
+                Missed::State | Missed::Producer => self.refused(stamp)?,
+                Missed::Room => {
+                    // Without the slot's lock: what the wait is for may want to fence this producer, as a truncation does.
+                    self.cursor.step(&self.partition.source())?;
+                    None
+                }
             };
             if let Some(refused) = refused {
                 return Ok(refused);
             }
-            admission = self.attempt(fitting, stamp, transaction)?;
+            missed = match self.attempt(fitting, stamp, transaction) {
+                Ok(first) => return Ok(Answer::appended(first, fitting.body.records())),
+                Err(missed) => missed,
+            };
         }
     }
 

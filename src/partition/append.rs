@@ -42,26 +42,37 @@ pub(crate) struct Cursor {
     /// The tail is known to be full: it is not added to again before its successor is there, so that an appender
     /// overshoots each segment once, however often it tries.
     full: bool,
+    /// The offset before which this handle knows all to be visible, and the unit of the segment at hand: as far as it has
+    /// looked, and what it has itself published right behind that since. 0 before it has looked: no claim begins there.
+    visible: (u64, usize),
 }
 
-/// What the hot path of a producer's append ends with.
+/// What the hot path of a session's append ends with.
 pub(crate) enum Admission {
     Appended(Offsets),
+    /// The slot's epoch or mode is another one.
+    State,
+}
+
+/// Why an attempt to append by id came to nothing.
+pub(crate) enum Missed {
     /// The sequence is not the one that comes next: the slot says what was.
     Sequence(Progress),
     /// The slot's epoch or mode is another one.
     State,
     /// The producer is in another transaction here, or in one where it should be in none, or the other way round.
     Transaction,
-    /// The slot belongs to another producer.
+    /// The slot belongs to another producer, or no producer has it.
     Producer,
+    /// The segment at hand has no room: `step`, and then try again.
+    Room,
 }
 
 impl Cursor {
     pub(crate) fn new(tail: Arc<Tail>) -> Self {
         let base_offset = tail.base_offset();
         let full = tail.is_full();
-        Self { tail, base_offset, full }
+        Self { tail, base_offset, full, visible: (0, 0) }
     }
 
     pub(crate) fn tail(&self) -> &Tail {
@@ -149,10 +160,25 @@ impl Cursor {
         self.full
     }
 
+    /// Whether the record at an offset, which was appended, is known to be visible.
+    #[inline]
+    pub(crate) fn knows_visible(&self, offset: u64) -> bool {
+        // A tail that has ended may have been cut off: then the offset is another record's, perhaps.
+        offset < self.visible.0 && !self.tail.is_full()
+    }
+
+    /// Takes note that all before an offset and a position is visible.
+    pub(crate) fn note_visible(&mut self, offset: u64, position: u64) {
+        let shape = self.tail.shape();
+        if (shape.base_position..=shape.end_position()).contains(&position) {
+            self.visible = (offset, ((position - shape.base_position) / 8) as usize);
+        }
+    }
+
     /// Copies the body into its reservation and publishes the frame.
     #[inline(always)]
     fn write<B: Body>(
-        &self,
+        &mut self,
         mut reservation: Reservation,
         fitting: &Fitting<'_, B>,
         ahead: u64,
@@ -171,7 +197,11 @@ impl Cursor {
         let hash = fitting.body.write(&mut reservation.claim, header.bytes(), ahead);
         self.tail.publish(reservation.claim, place.units, &header, hash);
         let first = self.base_offset + place.records;
-        Offsets { first, last: first + u64::from(fitting.records) - 1 }
+        let next = first + u64::from(fitting.records);
+        if place.units == self.visible.1 {
+            self.visible = (next, place.units + units_of(fitting.bytes, header.part.form()));
+        }
+        Offsets { first, last: next - 1 }
     }
 
     /// Appends without a producer.
@@ -291,10 +321,13 @@ impl Cursor {
         Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
     }
 
-    /// Appends by id, in the transaction of that number, or in none.
-    #[inline]
+    /// Appends by id, in the transaction of that number, or in none; the first offset.
+    ///
+    /// One attempt and no more: what another one would need again, this one would have to put aside. And the offset is given
+    /// back in a register, also by the cold function: see `Reservation::anew`.
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "what a producer sends along, and where it goes")]
-    pub(crate) fn append_by_id<B: Body, S: Supply>(
+    pub(crate) fn append_by_id<B: Body>(
         &mut self,
         fitting: &Fitting<'_, B>,
         slot: &Slot,
@@ -302,35 +335,28 @@ impl Cursor {
         transaction: u64,
         state: State,
         now_ms: u64,
-        supply: &S,
-    ) -> Result<Admission, S::Error> {
+    ) -> Result<u64, Missed> {
         // Among many producers the slot is in memory, and comes while the body is hashed.
         fetch_for_store(slot);
         let ahead = fitting.body.hash_ahead();
-        loop {
-            let Some(locked) = slot.lock(state) else { return Ok(Admission::State) };
-            if locked.slot().producer() != stamp.producer {
-                return Ok(Admission::Producer);
-            }
-            if locked.slot().transaction() != transaction {
-                return Ok(Admission::Transaction);
-            }
-            let progress = locked.slot().progress();
-            if progress.expected != stamp.sequence {
-                return Ok(Admission::Sequence(progress));
-            }
-            let appended = match self.form(progress.last_position) {
-                Form::Near if transaction == 0 => {
-                    self.append_locked::<B, false>(fitting, locked, stamp, 0, progress, ahead, now_ms)
-                }
-                _ => self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms),
-            };
-            if let Some(offsets) = appended {
-                return Ok(Admission::Appended(offsets));
-            }
-            // Without the lock: what the wait is for may want to fence this producer, as a truncation does.
-            self.step(supply)?;
+        let Some(locked) = slot.lock(state) else { return Err(Missed::State) };
+        if locked.slot().producer() != stamp.producer {
+            return Err(Missed::Producer);
         }
+        if locked.slot().transaction() != transaction {
+            return Err(Missed::Transaction);
+        }
+        let progress = locked.slot().progress();
+        if progress.expected != stamp.sequence {
+            return Err(Missed::Sequence(progress));
+        }
+        let appended = match self.form(progress.last_position) {
+            Form::Near if transaction == 0 => {
+                self.append_locked::<B, false>(fitting, locked, stamp, 0, progress, ahead, now_ms)
+            }
+            _ => self.append_locked_far(fitting, locked, stamp, transaction, progress, ahead, now_ms),
+        };
+        appended.ok_or(Missed::Room)
     }
 
     #[inline(never)]
@@ -344,7 +370,7 @@ impl Cursor {
         progress: Progress,
         ahead: u64,
         now_ms: u64,
-    ) -> Option<Offsets> {
+    ) -> Option<u64> {
         self.append_locked::<B, true>(fitting, locked, stamp, transaction, progress, ahead, now_ms)
     }
 
@@ -360,7 +386,7 @@ impl Cursor {
         progress: Progress,
         ahead: u64,
         now_ms: u64,
-    ) -> Option<Offsets> {
+    ) -> Option<u64> {
         let form = if FAR { Form::Far } else { Form::Near };
         let records = fitting.records;
         let units = units_of(fitting.bytes, form);
@@ -387,6 +413,6 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction,
         };
-        Some(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form)))
+        Some(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form)).first)
     }
 }

@@ -9,6 +9,7 @@
 //! | `layers.rs` | imports between modules point one way; every file keeps to what all keep to |
 //! | `resting.rs` | a partition that is put to rest while somebody appends to it is awake; how often segments are made for nothing |
 //! | `overtaken.rs` | a commit whose producer was fenced while it waited is told so |
+//! | `seen.rs` | what an appender knows to be visible without a look |
 //! | `rounds.rs` | who begins a round of the committer, and who is waited for |
 
 #[cfg(not(loom))]
@@ -25,5 +26,7 @@ mod overtaken;
 mod resting;
 #[cfg(not(loom))]
 mod rounds;
+#[cfg(not(loom))]
+mod seen;
 #[cfg(not(loom))]
 mod undecodable;

@@ -40,6 +40,9 @@ pub struct Broker {
     /// By the group's name: the client that joined last, and its generation.
     joined: Given<u64>,
     lanes: HashMap<Arc<str>, Lane>,
+    /// The lane of the latest request, out of `lanes` meanwhile: most requests of a connection are for the partition of the
+    /// one before.
+    latest: Option<(Arc<str>, Lane)>,
 }
 
 /// What a name was given last, and the client that asked.
@@ -59,6 +62,7 @@ impl Clone for Broker {
             registered: Arc::clone(&self.registered),
             joined: Arc::clone(&self.joined),
             lanes: HashMap::new(),
+            latest: None,
         }
     }
 }
@@ -67,7 +71,8 @@ impl Broker {
     /// A broker on this log. It creates the partitions that requests name.
     #[must_use]
     pub fn new(log: &Log) -> Self {
-        Self { log: log.clone(), registered: Arc::default(), joined: Arc::default(), lanes: HashMap::new() }
+        let (registered, joined) = (Arc::default(), Arc::default());
+        Self { log: log.clone(), registered, joined, lanes: HashMap::new(), latest: None }
     }
 
     /// Answers requests until the last one that can send any is gone, or nobody hears the answers.
@@ -87,11 +92,11 @@ impl Broker {
         let Request { client, number, attempt, call } = request;
         let outcome = match call {
             Call::Append { partition, stamp, transaction, acknowledge, payload } => {
-                let outcome = self.append(partition, *stamp, *transaction, *acknowledge, payload);
+                let answer = self.append(partition, *stamp, *transaction, *acknowledge, payload);
                 if *acknowledge == Acknowledge::Nothing {
                     return None;
                 }
-                outcome
+                answer.map(Outcome::Answered)
             }
             Call::Register { producer, partition } => self.register(*client, producer, partition),
             Call::Join { group, partition } => self.join(*client, group, partition),
@@ -138,7 +143,7 @@ impl Broker {
         transaction: Option<u64>,
         acknowledge: Acknowledge,
         payload: &[u8],
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Answer, Refusal> {
         let lane = self.lane(partition)?;
         let answer = match (stamp, transaction) {
             (Some(stamp), None) => lane.appender.append_by_id(stamp, payload)?,
@@ -153,7 +158,7 @@ impl Broker {
         if let Some(offsets) = answer.offsets() {
             lane.wait(acknowledge, offsets.last)?;
         }
-        Ok(Outcome::Answered(answer))
+        Ok(answer)
     }
 
     fn fetch(&mut self, partition: &Arc<str>, offset: u64, records: u32) -> Result<Outcome, Refusal> {
@@ -172,28 +177,40 @@ impl Broker {
 
     #[inline]
     fn lane(&mut self, partition: &Arc<str>) -> Result<&mut Lane, Refusal> {
-        // Looked up twice where it is missing, once where it is not: an entry would need the name as a value each time.
-        if !self.lanes.contains_key(partition) {
-            let opened = self.log.partition(partition).map_err(Refusal::for_good)?;
-            let lane = Lane { appender: opened.appender()?, partition: opened, reader: None };
-            self.lanes.insert(Arc::clone(partition), lane);
+        // Of one name they are the same text in memory, mostly, and compared without a look at it.
+        if self.latest.as_ref().is_none_or(|(name, _)| name != partition) {
+            self.change_to(partition)?;
         }
-        match self.lanes.get_mut(partition) {
-            Some(lane) => Ok(lane),
+        match &mut self.latest {
+            Some((_, lane)) => Ok(lane),
             None => unreachable!("it was put there above"),
         }
+    }
+
+    #[cold]
+    fn change_to(&mut self, partition: &Arc<str>) -> Result<(), Refusal> {
+        let next = match self.lanes.remove_entry(partition) {
+            Some(known) => known,
+            None => {
+                let opened = self.log.partition(partition).map_err(Refusal::for_good)?;
+                let lane = Lane { appender: opened.appender()?, partition: opened, reader: None };
+                (Arc::clone(partition), lane)
+            }
+        };
+        self.lanes.extend(self.latest.replace(next));
+        Ok(())
     }
 }
 
 impl Lane {
     /// Waits until the record at `offset` is what its acknowledgement will say.
     #[inline]
-    fn wait(&self, acknowledge: Acknowledge, offset: u64) -> Result<(), Refusal> {
+    fn wait(&mut self, acknowledge: Acknowledge, offset: u64) -> Result<(), Refusal> {
         match acknowledge {
             Acknowledge::Nothing => Ok(()),
             Acknowledge::Visible => {
                 // Another connection's record before it may still be being copied.
-                while self.partition.end_offset() <= offset {
+                while !self.appender.sees(offset) {
                     thread::yield_now();
                 }
                 Ok(())

@@ -2,10 +2,11 @@
 
 use crate::{
     format::frame::Kind,
-    ids::ProducerId,
+    ids::{ProducerId, Stamp},
     partition::{
-        append::{Cursor, Supply},
-        body::{Body, Fitting, fit},
+        append::{Cursor, Missed, Supply},
+        body::{Body, Fitting, Single, fit},
+        slot::{Slot, State},
     },
     raw::window::Window,
     segment::{
@@ -55,6 +56,19 @@ impl Chain {
         // The first segment is begun; the models begin behind that.
         assert!(root.successor().is_some());
         Self { links }
+    }
+
+    /// Appends by id with a handle of its own, in the first segment that has room.
+    pub(super) fn append_by_id(&self, body: &[u8], slot: &Slot, stamp: Stamp, state: State) -> Result<u64, Missed> {
+        let mut cursor = self.cursor();
+        loop {
+            match cursor.append_by_id(&whole(&Single(body)), slot, stamp, 0, state, 0) {
+                Err(Missed::Room) => {
+                    let Ok(()) = cursor.step(&Prepared);
+                }
+                answer => return answer,
+            }
+        }
     }
 
     pub(super) fn cursor(&self) -> Cursor {

@@ -108,9 +108,8 @@ fn by_id_too() {
             loom::thread::spawn(move || {
                 for sequence in 0..2 {
                     let stamp = Stamp { producer: producer(), epoch: 1, sequence };
-                    let Ok(admission) =
-                        chain.cursor().append_by_id(&whole(&Single(&[1; 8])), &slot, stamp, 0, state, 0, &Prepared);
-                    if !matches!(admission, Admission::Appended(_)) {
+                    let admission = chain.append_by_id(&[1; 8], &slot, stamp, state);
+                    if admission.is_err() {
                         return;
                     }
                 }

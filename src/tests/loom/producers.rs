@@ -1,11 +1,10 @@
 //! Producers by id, from two threads at once (I2, I6).
 
-use super::chain::{Chain, Prepared, whole};
+use super::chain::Chain;
 use crate::{
     ids::{Mode, ProducerId, Progress, Stamp},
     partition::{
-        append::Admission,
-        body::Single,
+        append::Missed,
         slot::{Slot, State},
     },
     sync::Arc,
@@ -29,14 +28,13 @@ fn slot() -> Arc<Slot> {
 fn append(chain: &Chain, slot: &Slot, sequence: u64) -> Option<u64> {
     let stamp = Stamp { producer: producer(), epoch: 1, sequence };
     let body = sequence.to_le_bytes();
-    let Ok(admission) = chain.cursor().append_by_id(&whole(&Single(&body)), slot, stamp, 0, STATE, 0, &Prepared);
-    match admission {
-        Admission::Appended(offsets) => Some(offsets.first),
-        Admission::Sequence(progress) => {
+    match chain.append_by_id(&body, slot, stamp, STATE) {
+        Ok(first) => Some(first),
+        Err(Missed::Sequence(progress)) => {
             assert_ne!(progress.expected, sequence);
             None
         }
-        Admission::State | Admission::Producer | Admission::Transaction => panic!("nobody fences"),
+        Err(_) => panic!("nobody fences, and there is room"),
     }
 }
 
