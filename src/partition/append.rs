@@ -47,6 +47,9 @@ pub(crate) struct Cursor {
     visible: (u64, usize),
 }
 
+/// Records of a handle's own that it knows to be visible without moving the mark.
+const UNSEEN_MAX: u64 = 16;
+
 /// What the hot path of a session's append ends with.
 pub(crate) enum Admission {
     Appended(Offsets),
@@ -160,11 +163,12 @@ impl Cursor {
         self.full
     }
 
-    /// Whether the record at an offset, which was appended, is known to be visible.
+    /// Whether the record at an offset, which was appended, is known to be visible. Now and then not told, so that somebody
+    /// looks and moves the mark on: else who does one day would have a whole segment to walk.
     #[inline]
     pub(crate) fn knows_visible(&self, offset: u64) -> bool {
         // A tail that has ended may have been cut off: then the offset is another record's, perhaps.
-        offset < self.visible.0 && !self.tail.is_full()
+        offset < self.visible.0 && !offset.is_multiple_of(UNSEEN_MAX) && !self.tail.is_full()
     }
 
     /// Takes note that all before an offset and a position is visible.
@@ -326,7 +330,6 @@ impl Cursor {
     /// One attempt and no more: what another one would need again, this one would have to put aside. And the offset is given
     /// back in a register, also by the cold function: see `Reservation::anew`.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "what a producer sends along, and where it goes")]
     pub(crate) fn append_by_id<B: Body>(
         &mut self,
         fitting: &Fitting<'_, B>,
