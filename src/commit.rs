@@ -14,6 +14,7 @@ use crate::{
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -46,9 +47,10 @@ impl Core {
 
     /// Makes a partition durable beyond a position, where something visible begins.
     pub(crate) fn flush_up_to(&self, partition: &Arc<PartitionState>, position: u64) -> Result<(), DurableError> {
-        while partition.durable.position() <= position {
-            if let Some(error) = self.committer.poison() {
-                return Err(error);
+        let is_durable = || partition.durable.position() > position;
+        loop {
+            if let Poll::Ready(ended) = self.committer.look(is_durable) {
+                return ended;
             }
             let has_role = self.committer.turns.take_role();
             let moved = has_role && self.round(Some(partition));
@@ -58,13 +60,12 @@ impl Core {
             // What was padding when the position was looked up is cut off where the partition has gone to rest since.
             let end = partition.chain.visible_end().map_or(u64::MAX, |end| end.position);
             if end <= partition.durable.position() {
-                break;
+                return Ok(());
             }
             if !moved {
                 thread::sleep(OPEN_FRAME_PAUSE);
             }
         }
-        Ok(())
     }
 
     /// One round of the committer's own thread, if nobody else is at it.

@@ -24,7 +24,7 @@ use crate::{
         sys,
     },
     segment::backing::Backing,
-    turns::{Failure, Marked, Turns},
+    turns::{Failure, Marked, Turns, Waited},
 };
 use std::{
     fs::File,
@@ -33,6 +33,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
 impl Marked for PartitionState {
@@ -87,6 +88,15 @@ impl Committer {
     /// What failed, if anything has.
     pub(crate) fn poison(&self) -> Option<DurableError> {
         self.turns.failure().map(|(doing, source)| DurableError::Poisoned { doing, source: copy(source) })
+    }
+
+    /// Whether what is waited for is durable, or cannot become so any more.
+    pub(crate) fn look(&self, covered: impl Fn() -> bool) -> Poll<Result<(), DurableError>> {
+        match self.turns.ended(covered) {
+            Some(Waited::Failed) => self.poison().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+            Some(_) => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
     }
 
     /// Whether a write or a flush has failed.

@@ -59,13 +59,10 @@ impl Commit {
             }
             core.committer.turns.add_waker(&partition, last, context.waker());
             // Looked at again behind the entry, which a mark that moved before it has not woken.
-            if covered() {
-                continue;
+            match core.committer.look(covered) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
             }
-            return match core.committer.poison() {
-                Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
-            };
         }
         Poll::Ready(Ok(()))
     }

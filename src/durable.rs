@@ -58,17 +58,13 @@ impl Partition {
     /// As for [`Partition::wait_durable`].
     pub fn poll_durable(&self, offset: u64, context: &mut Context<'_>) -> Poll<Result<(), DurableError>> {
         let core = &self.handle.core;
-        let look = || match (self.durable_offset() > offset, core.committer.poison()) {
-            (true, _) => Some(Ok(())),
-            (false, Some(error)) => Some(Err(error)),
-            (false, None) => None,
-        };
-        if let Some(ready) = look() {
-            return Poll::Ready(ready);
+        let look = || core.committer.look(|| self.durable_offset() > offset);
+        if let ready @ Poll::Ready(_) = look() {
+            return ready;
         }
         core.committer.turns.add_waker(&self.state, offset, context.waker());
         // Looked at again behind the entry, which a mark that moved before it has not woken.
-        look().map_or(Poll::Pending, Poll::Ready)
+        look()
     }
 
     /// Makes everything durable that is visible now, the partition's metadata too, and waits for it. Returns the offset behind

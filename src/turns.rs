@@ -204,13 +204,9 @@ impl<P: Marked> Turns<P> {
         let covered = || partition.durable_offset() > offset || gone();
         let mut seat = None;
         loop {
-            if covered() {
+            if let Some(ended) = self.ended(covered) {
                 self.leave(seat);
-                return Waited::Durable;
-            }
-            if self.has_failed() {
-                self.leave(seat);
-                return Waited::Failed;
+                return ended;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -231,6 +227,13 @@ impl<P: Marked> Turns<P> {
                 pause(left.map_or(OPEN_FRAME_PAUSE, |left| left.min(OPEN_FRAME_PAUSE)));
             }
         }
+    }
+
+    /// How waiting has ended, if it has. The failure is looked at before the mark, which moves no more behind it: what became
+    /// durable before the failure is never taken for what it has hit.
+    pub(crate) fn ended(&self, covered: impl Fn() -> bool) -> Option<Waited> {
+        let failed = self.has_failed();
+        if covered() { Some(Waited::Durable) } else { failed.then_some(Waited::Failed) }
     }
 
     /// One round, by whoever has the role: whether any mark moved. Behind one that has failed there is none any more.

@@ -3,7 +3,7 @@
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --lib loom`
 //!
 //! Which model is for which invariant, with how many executions, and which change it was seen to catch, is in
-//! `tests/README.md`. The models need two preemptions at most, and take a second.
+//! `tests/README.md`. With two preemptions they take eight seconds.
 
 mod chain;
 mod decide;

@@ -170,3 +170,26 @@ fn behind_a_failed_round_nothing_more_is_acknowledged() {
         });
     }
 }
+
+/// Who looked at the mark just before the last good round, and at the failure just behind the next one, was told that the
+/// failure had hit a record that was durable.
+#[test]
+fn what_was_durable_before_a_failure_is_acknowledged() {
+    loom::model(|| {
+        let log = Log::new(1);
+        // Visible before any round: the one that succeeds covers it, whoever makes it.
+        let offset = log.ends.visible.fetch_add(1, Ordering::AcqRel);
+        let waiting = {
+            let log = Arc::clone(&log);
+            loom::thread::spawn(move || log.turns.wait(&log.ends, offset, FOR_EVER, || log.round(), || {}, || false))
+        };
+        for _ in 0..2 {
+            if log.turns.take_role() {
+                log.round();
+                log.turns.hand_over(false);
+            }
+            log.ends.visible.fetch_add(1, Ordering::AcqRel);
+        }
+        assert_eq!(waiting.join().expect("no panic"), Waited::Durable);
+    });
+}
