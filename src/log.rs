@@ -6,7 +6,7 @@ use crate::{
     committer::{Committer, one_flush_serves_all},
     core::{Core, Handle, Partitions, Source},
     directory::{PARTITIONS, create_partition, identify, list_partitions, lock, make_directory, refuse_a_stranger},
-    error::{AppendError, CloseError, FetchError, OpenError, PartitionError, RegisterError, io_at},
+    error::{AppendError, CloseError, OpenError, PartitionError, RegisterError, io_at},
     ids::{Mode, ProducerId},
     names::{Content, PRODUCERS, check_partition_name},
     options::Options,
@@ -403,9 +403,5 @@ impl Partition {
 
     pub(crate) fn source(&self) -> Source<'_> {
         Source { core: &self.handle.core, partition: &self.state }
-    }
-
-    pub(crate) fn fetch_error(&self, source: std::io::Error) -> FetchError {
-        FetchError::Io { path: self.state.directory.clone(), source }
     }
 }

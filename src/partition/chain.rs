@@ -215,11 +215,6 @@ impl Chain {
         links.segments.get(links.index_of(number)?).cloned()
     }
 
-    /// The first segment whose records count, if it was begun.
-    pub(crate) fn first(&self) -> Option<Arc<Segment>> {
-        locked(&self.links).counting().next().filter(|first| first.base_offset().is_some()).cloned()
-    }
-
     /// The first segment behind the one with that number, if there is one that was begun.
     pub(crate) fn behind(&self, number: u64) -> Option<Arc<Segment>> {
         let links = locked(&self.links);
@@ -245,7 +240,7 @@ impl Chain {
     }
 
     /// The segment whose file holds that position, and whether all before it are visible to their ends.
-    fn segment_with_position(&self, position: u64) -> Option<(Arc<Segment>, bool)> {
+    pub(crate) fn segment_with_position(&self, position: u64) -> Option<(Arc<Segment>, bool)> {
         let links = locked(&self.links);
         let after = links.segments.partition_point(|segment| segment.shape().base_position <= position);
         let at = after.checked_sub(1)?;
@@ -255,17 +250,21 @@ impl Chain {
 
     /// The frame at a position.
     pub(crate) fn frame_at(&self, position: u64) -> io::Result<Lookup> {
-        let Some((segment, leads)) = self.segment_with_position(position) else { return Ok(Lookup::Trimmed) };
+        match self.segment_with_position(position) {
+            Some((segment, leads)) => self.frame_in(segment, leads, position),
+            None => Ok(Lookup::Trimmed),
+        }
+    }
+
+    /// The frame at a position of a segment that was found to hold it.
+    pub(crate) fn frame_in(&self, segment: Arc<Segment>, leads: bool, position: u64) -> io::Result<Lookup> {
         let unit = ((position - segment.shape().base_position) / 8) as usize;
         if unit >= segment.limit() {
             // Cut off.
             return Ok(Lookup::Trimmed);
         }
         let window = match segment.window() {
-            // Retention has dropped it, and its file, since it was found.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.has_dropped(&segment) => {
-                return Ok(Lookup::Trimmed);
-            }
+            Err(error) if self.has_lost(&segment, &error) => return Ok(Lookup::Trimmed),
             window => window?,
         };
         // Looked at before the word: a segment is sealed when all of its words are there.
@@ -277,11 +276,6 @@ impl Chain {
                 Lookup::Corrupt { path: segment.path(), at: unit as u64 * 8 }
             }
         })
-    }
-
-    /// Whether retention has dropped a segment that was found before.
-    pub(crate) fn has_dropped(&self, segment: &Segment) -> bool {
-        self.first().is_none_or(|first| first.number() > segment.number())
     }
 
     /// Whether a frame is visible, and with it all before it.

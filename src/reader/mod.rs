@@ -126,19 +126,22 @@ impl Reader {
         FetchError::Io { path: self.partition.directory.clone(), source }
     }
 
-    /// Why a segment cannot be mapped: retention may have dropped it, and its file, since it was found.
+    /// Goes on where a segment cannot be mapped because it, and its file, were taken off since it was found.
     #[cold]
-    fn unreadable(&self, segment: &Segment, source: io::Error) -> FetchError {
-        let chain = &self.partition.chain;
-        let is_dropped = chain.has_dropped(segment);
-        if source.kind() == io::ErrorKind::NotFound && is_dropped {
-            return FetchError::Trimmed { offset: self.next_offset, start: chain.start_offset() };
+    fn go_on_without(&mut self, segment: &Segment, source: io::Error) -> Result<(), FetchError> {
+        if self.partition.chain.has_lost(segment, &source) {
+            return self.go_behind_a_cut(segment.number(), segment.shape().base_position);
         }
-        FetchError::Io { path: segment.path(), source }
+        Err(FetchError::Io { path: segment.path(), source })
     }
 
-    fn enter(&mut self, segment: Arc<Segment>, unit: usize) -> Result<(), FetchError> {
-        let window = segment.window().map_err(|source| self.unreadable(&segment, source))?;
+    /// Stands at a place of a segment. Where retention has taken it off meanwhile that is told, and where a cut has, this
+    /// reader stands at the same offset of what follows.
+    pub(crate) fn enter(&mut self, segment: Arc<Segment>, unit: usize) -> Result<(), FetchError> {
+        let window = match segment.window() {
+            Ok(window) => window,
+            Err(source) => return self.go_on_without(&segment, source),
+        };
         let shape = *segment.shape();
         let base_offset = segment.base_offset().unwrap_or(self.next_offset);
         self.batch = None;
@@ -346,8 +349,10 @@ impl Reader {
         let next = self.partition.chain.segment(number).filter(|next| !next.is_superseded());
         let end = unit + self.batch.map_or(0, |batch| batch.frame.units);
         if let Some(segment) = next.filter(|next| end <= next.limit()) {
-            place.window = segment.window().map_err(|source| FetchError::Io { path: segment.path(), source })?;
-            place.segment = segment;
+            match segment.window() {
+                Ok(window) => (place.window, place.segment) = (window, segment),
+                Err(source) => return self.go_on_without(&segment, source),
+            }
             return Ok(());
         }
         let position = place.shape.position(unit);

@@ -56,21 +56,9 @@ impl Partition {
     /// [`FetchError::Io`] if a segment cannot be mapped.
     pub fn read_from_time(&self, unix_ms: u64) -> Result<Reader, FetchError> {
         let mut reader = self.reader();
-        for segment in self.state.chain.begun() {
-            let latest = segment.latest_ms().map_err(|error| self.fetch_error(error))?;
-            if latest < unix_ms {
-                continue;
-            }
-            let delta = unix_ms.saturating_sub(segment.shape().prepared_ms);
-            let delta = u32::try_from(delta).unwrap_or(u32::MAX);
-            let floor = segment.seek(|index| index.floor_time(delta)).map_err(|error| self.fetch_error(error))?;
-            reader.enter(segment, floor.units)?;
-            reader.next_offset = reader.place.as_ref().map_or(0, |place| place.base_offset) + floor.records;
-            if reader.skip_while(|frame, shape| shape.prepared_ms + u64::from(frame.stored.time_delta()) < unix_ms)? {
-                return Ok(reader);
-            }
+        if !reader.move_to_time(unix_ms, self.state.chain.begun())? {
+            reader.seek(self.end_offset())?;
         }
-        reader.seek(self.end_offset())?;
         Ok(reader)
     }
 
@@ -147,15 +135,16 @@ impl Reader {
         moved
     }
 
-    fn move_to(&mut self, offset: u64, segment: Option<Arc<Segment>>) -> Result<(), FetchError> {
-        let Some(segment) = segment else {
-            self.next_offset = offset;
-            return Ok(());
-        };
+    /// Moves to `offset` in the segment that was found to hold it.
+    pub(crate) fn move_to(&mut self, offset: u64, segment: Option<Arc<Segment>>) -> Result<(), FetchError> {
+        self.next_offset = offset;
+        let Some(segment) = segment else { return Ok(()) };
         let base_offset = segment.base_offset().unwrap_or(offset);
         let record = offset - base_offset;
-        let floor = segment.seek(|index| index.floor_record(record));
-        let floor = floor.map_err(|source| self.unreadable(&segment, source))?;
+        let floor = match segment.seek(|index| index.floor_record(record)) {
+            Ok(floor) => floor,
+            Err(source) => return self.go_on_without(&segment, source),
+        };
         self.enter(segment, floor.units)?;
         self.next_offset = base_offset + floor.records;
         // From the first record on nothing is passed over, so that what leads the segment is verified too. A void frame is
@@ -174,6 +163,29 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Moves to the first record of that time or later in segments that were found, oldest first. Whether there is one.
+    pub(crate) fn move_to_time(&mut self, unix_ms: u64, segments: Vec<Arc<Segment>>) -> Result<bool, FetchError> {
+        for segment in segments {
+            let latest = segment.latest_ms().map_err(|source| self.io(source))?;
+            if latest < unix_ms {
+                continue;
+            }
+            let delta = unix_ms.saturating_sub(segment.shape().prepared_ms);
+            let delta = u32::try_from(delta).unwrap_or(u32::MAX);
+            let floor = match segment.seek(|index| index.floor_time(delta)) {
+                // What is kept begins behind it.
+                Err(error) if self.partition.chain.has_lost(&segment, &error) => continue,
+                floor => floor.map_err(|source| self.io(source))?,
+            };
+            self.enter(segment, floor.units)?;
+            self.next_offset = self.place.as_ref().map_or(0, |place| place.base_offset) + floor.records;
+            if self.skip_while(|frame, shape| shape.prepared_ms + u64::from(frame.stored.time_delta()) < unix_ms)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Passes over frames of the segment at hand while they are to be skipped. Whether it came to one that is not.

@@ -2,7 +2,7 @@
 
 use super::{Chain, locked};
 use crate::{format::control::Start, segment::file::Segment};
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// A suffix that was cut off, and what follows in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,5 +98,11 @@ impl Chain {
         let links = locked(&self.links);
         let under = links.cuts.iter().filter(|cut| cut.number > number && cut.position <= position);
         under.map(|cut| cut.offset).min()
+    }
+
+    /// Whether a segment that was found before cannot be mapped because retention, or a cut, has taken it off since, and
+    /// with it its file.
+    pub(crate) fn has_lost(&self, segment: &Segment, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::NotFound && self.segment(segment.number()).is_none()
     }
 }
