@@ -88,8 +88,8 @@ impl Checked {
             if let Some(durable) = frame.mark() {
                 marks.push((frame.unit, durable));
             }
-            // Of the log's own partitions every record says something.
-            let reads_body = kind == Kind::Fence || content != Content::Records;
+            // Of the log's own partitions every record says something. Where the log starts is no producer's, and as seldom.
+            let reads_body = matches!(kind, Kind::Fence | Kind::Purge) || content != Content::Records;
             let producer = frame.producer.filter(|_| matches!(kind, Kind::Record | Kind::Batch) && !reads_body);
             match producer.filter(|producer| producer.transaction == 0 && producer.id.slot() < PRODUCERS_MAX) {
                 Some(producer) => runs.take(producer, shape.position(frame.unit), frame, &mut told),

@@ -17,6 +17,7 @@
 //! | a producer's batch: sequence, epoch, back-link | the producer's batch before it, its fences, its registration |
 //! | a snapshot: producers, registrations, end | a replay of the frames up to its position |
 //! | the producers that recovery would restore | a replay of everything that is kept |
+//! | the partitions that the ledger's commits name | those that there are |
 //! | MARK frames, seals and snapshots that say what was durable | where the partition ends |
 //! | all of a partition | what recovery would make of it |
 //!
@@ -219,6 +220,10 @@ impl Audit {
         for mut pass in passes.into_iter().rev() {
             if let Some(registered) = registered.as_ref().filter(|_| pass.content() == Content::Records) {
                 pass.compare_with_registrations(registered);
+            }
+            // One that is in use was opened. What its ledger names and is not here was made since the directory was listed.
+            if pass.content() == Content::Ledger && !audit.in_use && !log.is_in_use() {
+                pass.compare_with_partitions(|number| log.partitions.iter().any(|(there, _)| *there == number));
             }
             let (summary, findings, more) = pass.end();
             audit.partitions.push(summary);

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     format::frame::Kind,
+    ids::ProducerId,
     names::Content,
+    partition::ledger::{CommitEntry, LedgerReplay},
     segment::tail::{FIRST_UNIT, Place},
     stored::{
         files::{PartitionFiles, StoredSegment},
@@ -17,6 +19,7 @@ use crate::{
     },
 };
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,6 +42,16 @@ pub(super) struct Pass {
     pub(super) durable: Option<(u64, PathBuf, Option<u64>)>,
     pub(super) summary: PartitionAudit,
     pub(super) first_offset: Option<u64>,
+    /// The partitions, by number, that the ledger's commits name, and the first of those.
+    named: BTreeMap<u32, Naming>,
+}
+
+/// An entry of the ledger that names a partition.
+struct Naming {
+    path: PathBuf,
+    offset: u64,
+    producer: ProducerId,
+    transaction: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -98,6 +111,7 @@ impl Pass {
                 verdict: Verdict::Clean,
             },
             first_offset: None,
+            named: BTreeMap::new(),
         };
         for path in &files.strangers {
             pass.push(Finding::stranger(path, Some(&files.name)));
@@ -147,7 +161,7 @@ impl Pass {
                 progress(done);
             }
         });
-        if let Some(position) = self.producers.undecodable() {
+        if let Some(position) = self.producers.ledger().and_then(LedgerReplay::undecodable) {
             let holder = segments.iter().find(|segment| position < segment.end_of_file());
             let (path, at) = holder.map_or((&files.directory, None), |segment| {
                 (&segment.path, position.checked_sub(segment.header.base_position))
@@ -157,6 +171,16 @@ impl Pass {
         }
         let outlook = outlook_with(&files, &self.scans);
         self.judge(&outlook);
+        for commit in self.producers.ledger().into_iter().flat_map(LedgerReplay::commits) {
+            let CommitEntry { offset, producer, transaction, parts, offsets } = commit;
+            let numbers = parts.iter().map(|part| part.partition).chain(offsets.iter().map(|one| one.partition));
+            for number in numbers {
+                let holder = || outlook.kept.iter().rfind(|kept| kept.base_offset <= offset);
+                let path = || holder().map_or_else(|| files.directory.clone(), |kept| kept.segment.path.clone());
+                let naming = || Naming { path: path(), offset, producer, transaction };
+                self.named.entry(number).or_insert_with(naming);
+            }
+        }
         if first.is_some() && !self.in_use {
             for (path, what) in self.producers.compare_with_recovery(&outlook) {
                 self.found(Verdict::Corrupt, &path, Where::default(), what);
@@ -402,6 +426,19 @@ impl Pass {
         let directory = self.files.directory.clone();
         for what in self.producers.unregistered(registered) {
             self.found(Verdict::Corrupt, &directory, Where::default(), what);
+        }
+    }
+
+    /// Compares the partitions that the ledger names with those that there are.
+    pub(super) fn compare_with_partitions(&mut self, is_there: impl Fn(u32) -> bool) {
+        let missing: Vec<_> =
+            std::mem::take(&mut self.named).into_iter().filter(|(number, _)| !is_there(*number)).collect();
+        for (number, Naming { path, offset, producer, transaction }) in missing {
+            let what = format!(
+                "the entry commits transaction {transaction} of producer {producer} in partition number {number}, which is \
+                 not there"
+            );
+            self.found(Verdict::Corrupt, &path, Where { offset: Some(offset), ..Where::default() }, what);
         }
     }
 

@@ -5,11 +5,15 @@
 
 use super::{Registrations, producer};
 use crate::{
-    format::snapshot::{Aborted, ProducerEntry, Snapshot},
+    format::{
+        control::Purge,
+        frame::Kind,
+        snapshot::{Aborted, ProducerEntry, Snapshot},
+    },
     ids::ProducerId,
     partition::{
         ledger::LedgerReplay,
-        replay::{Replay, Taken},
+        replay::{Replay, Taken, control_words},
         snapshots::read,
     },
     stored::{
@@ -117,7 +121,7 @@ impl Producers {
         if frame.producer.is_some_and(|stored| is_nobody(stored.id)) {
             self.doubt();
         }
-        let fault = self.complete_from.and_then(|from| self.chain_fault(frame, from));
+        let fault = self.complete_from.and_then(|from| self.chain_fault(frame, from)).or_else(|| purge_fault(frame));
         self.replay.take(frame);
         if let Some(recovered) = &mut self.recovered {
             recovered.take(frame);
@@ -248,9 +252,9 @@ impl Producers {
         told
     }
 
-    /// Position of the first record of the ledger that is no entry.
-    pub(super) fn undecodable(&self) -> Option<u64> {
-        self.replay.ledger().and_then(LedgerReplay::undecodable)
+    /// Of the ledger, what its entries amount to.
+    pub(super) fn ledger(&self) -> Option<&LedgerReplay> {
+        self.replay.ledger()
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -315,4 +319,12 @@ fn differences(replay: &Replay, snapshot: &Snapshot, complete_from: u64) -> Vec<
         told.push(format!("{more} more producers differ so"));
     }
     told
+}
+
+/// What is wrong with a frame that says where the log starts: it does so behind all the records that it names.
+fn purge_fault(frame: &Taken<'_>) -> Option<String> {
+    let words = control_words(frame.body).filter(|_| frame.kind == Kind::Purge)?;
+    let (Purge { start }, offset) = (Purge::from_words(words), frame.offset);
+    (start > offset)
+        .then(|| format!("it lets the log start at offset {start}, and {offset} comes next: it is passed over"))
 }

@@ -321,6 +321,9 @@ impl Snapshot {
             return Err("it stands where no partition ends");
         }
         let log = u128::from(low) | u128::from(high) << 64;
+        if beside.start > end_offset {
+            return Err("it lets the log start behind its own end");
+        }
         let header = SnapshotHeader { log, partition: partition as u32, segment, end_position, end_offset };
         Ok(Self { header, producers, undecided, aborted, registrations, ledger, beside })
     }

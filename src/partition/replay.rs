@@ -153,14 +153,18 @@ impl Replay {
                 self.metadata_position = frame.position;
             }
             Kind::Purge => {
-                if let Some(words) = control_words(frame.body) {
-                    self.beside.start = self.beside.start.max(Purge::from_words(words).start);
+                // One that lets the log start behind its own place is not of this engine's making.
+                let purge =
+                    control_words(frame.body).map(Purge::from_words).filter(|purge| purge.start <= frame.offset);
+                if let Some(Purge { start }) = purge {
+                    self.beside.start = self.beside.start.max(start);
                     self.purge_position = frame.position;
                 }
             }
             Kind::Start => {
-                let start = control_words(frame.body).map(Start::from_words).filter(|start| start.origin);
-                if let Some(start) = start {
+                // Nor is one that begins nothing where it stands.
+                let begins = |start: &Start| start.origin && start.base_offset == frame.offset;
+                if let Some(start) = control_words(frame.body).map(Start::from_words).filter(begins) {
                     self.beside.start = start.base_offset;
                 }
             }

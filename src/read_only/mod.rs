@@ -145,7 +145,8 @@ impl ReadOnlyLog {
         for (partition, decided) in partitions.iter_mut().zip(decided) {
             partition.decided = decided;
         }
-        if let Some((own, refused)) = refuse_missing(&partitions)
+        // One that is in use was opened. What its ledger names and is not here was made since the directory was listed.
+        if let Some((own, refused)) = refuse_missing(&partitions).filter(|_| !in_use)
             && let Some(ledger) = partitions.get_mut(own)
         {
             ledger.outlook.refused.get_or_insert_with(|| Arc::new(refused));

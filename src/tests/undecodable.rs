@@ -1,11 +1,15 @@
-//! Scenario 54, for a record of the ledger that is as it was written and that this build can't read: what it decides must not
-//! be guessed.
+//! What is as it was written and cannot be meant so. Of a record of the ledger (scenario 54) that this build can't read, what it
+//! decides must not be guessed; a purge beyond the end is passed over.
 
 use crate::{
     audit::{Audit, Verdict},
     core::Source,
     error::OpenError,
-    format::ledger::{CommitPart, LedgerEntry},
+    format::{
+        control::{Purge, Start},
+        frame::Kind,
+        ledger::{CommitPart, LedgerEntry},
+    },
     log::Log,
     names::TRANSACTIONS,
     options::Options,
@@ -71,6 +75,13 @@ fn a_commit_in_a_partition_that_is_gone_refuses_to_open_and_names_both() {
     assert_eq!(offset, 0);
     // As a kill would leave it: a log that is closed has settled what it has committed.
     copy(directory.path(), killed.path());
+    // And so say those who only look.
+    let seen = ReadOnlyLog::open(killed.path()).expect("a log");
+    let refused =
+        seen.all_partitions().iter().find_map(|partition| partition.recovery().refused).expect("it is refused");
+    let told = refused.to_string();
+    assert!([TRANSACTIONS, "transaction 5", "77"].iter().all(|word| told.contains(word)), "{told}");
+    assert_eq!(Audit::run(killed.path(), None, |_| {}).expect("a log").verdict, Verdict::Corrupt);
     for _again in 0..2 {
         match open(killed.path()) {
             Err(OpenError::Corrupt { path, reason, .. }) => {
@@ -81,6 +92,43 @@ fn a_commit_in_a_partition_that_is_gone_refuses_to_open_and_names_both() {
             Ok(_) => panic!("it was opened"),
         }
     }
+}
+
+/// A frame with a true checksum let the log start behind its own end, and no reader could begin anywhere.
+#[expect(unsafe_code, reason = "opening a log is")]
+#[test]
+fn a_purge_beyond_what_it_could_know_is_passed_over_and_told_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // SAFETY: nobody else knows of the directory.
+    let open = || unsafe { Log::open(directory.path(), &Options::new()) }.expect("opened");
+    {
+        let log = open();
+        let partition = log.partition("orders").expect("made");
+        let mut appender = partition.appender().expect("an appender");
+        for expected in 0..3 {
+            assert_eq!(appender.append(b"an order").expect("appended"), expected);
+        }
+        let core = &log.handle.core;
+        let source = Source { core, partition: &partition.state };
+        let words = Purge { start: 4 }.words().map(u64::to_le_bytes);
+        let mut cursor = Cursor::new(partition.state.chain.newest_tail());
+        let position = cursor.note(Kind::Purge, words.as_flattened(), 0, &source).expect("written");
+        assert!(position > 0);
+        // Nor does a segment begin here.
+        let start = Start { base_offset: 4, previous_end: 0, cut: false, origin: true };
+        let words = start.words().map(u64::to_le_bytes);
+        cursor.note(Kind::Start, words.as_flattened(), 0, &source).expect("written");
+    }
+    let audit = Audit::run(directory.path(), None, |_| {}).expect("a log");
+    let told: Vec<_> = audit.findings.iter().map(|finding| (finding.offset, finding.what.as_str())).collect();
+    assert!(matches!(told[..], [(Some(3), what)] if what.contains("offset 4")), "{told:?}");
+    let seen = ReadOnlyLog::open(directory.path()).expect("a log");
+    assert_eq!(seen.partition("orders").map(|orders| orders.start_offset()), Some(0));
+    let log = open();
+    let partition = log.partition("orders").expect("made");
+    assert_eq!((partition.start_offset(), partition.end_offset()), (0, 3));
+    let mut reader = partition.read_from(0).expect("a reader");
+    assert_eq!(reader.next().expect("read").expect("the first").payload(), b"an order");
 }
 
 fn copy(from: &Path, to: &Path) {
