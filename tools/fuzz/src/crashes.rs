@@ -5,9 +5,10 @@
 //! each producer comes to stand behind its last record there.
 
 use std::path::Path;
+use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use oncelog::{Answer, Log, Options, Partition, Session, Stamp, Window};
+use oncelog::{Answer, FlushStats, Log, Options, Partition, Session, Stamp, Window};
 
 use crate::files::{Files, write};
 use crate::operations::logs::{directory_in_memory, files, killed, try_open};
@@ -30,9 +31,10 @@ struct Course {
     open: Option<Open>,
     /// By offset; none where an offset was given up.
     records: Vec<Record>,
-    /// Offset up to which all was flushed, and the files as of then.
+    /// Offset up to which all was flushed, the files as of then, and what the log had flushed until then.
     durable: u64,
     flushed: Files,
+    flushes: Option<FlushStats>,
 }
 
 struct Open {
@@ -58,7 +60,12 @@ fn number(name: &str, suffix: &str) -> Option<u64> {
 
 impl Course {
     fn new(window: Window) -> std::result::Result<Self, String> {
-        let options = Options::new().segment_bytes(64 << 10).snapshot_bytes(64 << 10).producers_max(8).window(window);
+        let mut options =
+            Options::new().segment_bytes(64 << 10).snapshot_bytes(64 << 10).producers_max(8).window(window);
+        if window == Window::Direct {
+            // What the log flushes by itself no crash takes back: the input says when.
+            options = options.flush_interval(Some(Duration::from_secs(3600)));
+        }
         let mut course = Self {
             directory: directory_in_memory(),
             options,
@@ -66,6 +73,7 @@ impl Course {
             records: Vec::new(),
             durable: 0,
             flushed: Files::new(),
+            flushes: None,
         };
         course.open()?;
         Ok(course)
@@ -80,8 +88,26 @@ impl Course {
         self.open = Some(Open { log, partition, session, by_id });
         self.compare()?;
         // What recovery has read it has synced.
+        self.note_flushed()
+    }
+
+    /// The files as they are, and what was flushed until then: looked at again where something was meanwhile.
+    fn look(&mut self) -> std::result::Result<(Files, FlushStats), String> {
+        let directory = self.directory.path().to_owned();
+        let log = &self.at_hand()?.log;
+        loop {
+            let before = log.stats().flush;
+            let now = as_files(killed(&directory).path());
+            if log.stats().flush == before {
+                return Ok((now, before));
+            }
+        }
+    }
+
+    fn note_flushed(&mut self) -> std::result::Result<(), String> {
         self.durable = self.records.len() as u64;
-        self.flushed = as_files(killed(self.directory.path()).path());
+        let (flushed, flushes) = self.look()?;
+        (self.flushed, self.flushes) = (flushed, Some(flushes));
         Ok(())
     }
 
@@ -181,14 +207,26 @@ impl Course {
     fn flush(&mut self) -> std::result::Result<(), String> {
         let open = self.at_hand()?;
         open.partition.flush().map_err(fault("flushing"))?;
-        self.durable = self.records.len() as u64;
-        self.flushed = as_files(killed(self.directory.path()).path());
-        Ok(())
+        self.note_flushed()
+    }
+
+    /// What a crash finds. Where the log has flushed by itself since the input did, as it does where memory is short, all
+    /// of it is flushed: what of the files was on the device then is not known.
+    fn before_a_crash(&mut self) -> std::result::Result<Files, String> {
+        let (now, flushes) = self.look()?;
+        if self.flushes.as_ref() == Some(&flushes) {
+            return Ok(now);
+        }
+        self.flush()?;
+        Ok(self.flushed.clone())
     }
 
     /// Crashes, with the sectors that the input chooses, and opens what is left.
     fn crash(&mut self, input: &mut Unstructured<'_>) -> Result<std::result::Result<(), String>> {
-        let mut now = as_files(killed(self.directory.path()).path());
+        let mut now = match self.before_a_crash() {
+            Ok(now) => now,
+            Err(fault) => return Ok(Err(fault)),
+        };
         // Segments that a snapshot stands for were synced before it.
         let covered = now.keys().filter_map(|name| number(name, "snapshot")).max().unwrap_or(0);
         for (name, bytes) in &mut now {
