@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use oncelog::{FrameContent, FrameInfo, ProducerId, ReadOnlyLog};
 
+use crate::failure::Failure;
+
 /// Filters of `oncelog inspect`. Several must all agree.
 #[derive(Args)]
 pub(super) struct Filter {
@@ -13,7 +15,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "NAME")]
     pub(super) partition: Option<String>,
 
-    /// Only this producer: its name, or its id.
+    /// Only this producer: its name, or its id, as 4294967297 or as frames show it: 1.1.
     #[arg(long, value_name = "NAME|ID")]
     pub(super) producer: Option<String>,
 
@@ -94,6 +96,17 @@ pub(super) enum Judged {
     Beyond,
 }
 
+/// An id as it is listed, 4294967297, or as frames show it: 1.1, by slot and generation.
+fn id_of(text: &str) -> Option<ProducerId> {
+    let id = match text.split_once('.') {
+        Some((slot, generation)) => {
+            u64::from(generation.parse::<u32>().ok()?) << 32 | u64::from(slot.parse::<u32>().ok()?)
+        }
+        None => text.parse().ok()?,
+    };
+    Some(ProducerId::from_u64(id))
+}
+
 impl Filter {
     /// The flag that was given and means frames alone.
     pub(super) fn frames_only(&self) -> Option<&'static str> {
@@ -106,11 +119,17 @@ impl Filter {
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
 
-    /// The producers that are meant: those with the name, live, and the one with the id.
-    pub(super) fn producers(&self, log: &ReadOnlyLog) -> Option<Vec<ProducerId>> {
-        let wanted = self.producer.as_ref()?;
+    /// The producers that are meant: those with the name, live, and the one with the id, as a number or as slot and
+    /// generation.
+    pub(super) fn producers(&self, log: &ReadOnlyLog) -> Result<Option<Vec<ProducerId>>, Failure> {
+        let Some(wanted) = &self.producer else { return Ok(None) };
         let live = log.producers().iter().filter(|producer| producer.name == *wanted).map(|producer| producer.id);
-        Some(live.chain(wanted.parse().ok().map(ProducerId::from_u64)).collect())
+        let found: Vec<ProducerId> = live.chain(id_of(wanted)).collect();
+        if found.is_empty() {
+            let directory = log.directory().display();
+            return Err(Failure::Usage(format!("there is no producer {wanted:?} in {directory}, and it is no id")));
+        }
+        Ok(Some(found))
     }
 
     /// The first segment that may hold what is wanted.

@@ -185,7 +185,7 @@ pub(super) fn tell(
     filter: &Filter,
     json: bool,
 ) -> Result<(), Failure> {
-    let producers = filter.producers(log);
+    let producers = filter.producers(log)?;
     let left = Some(filter.limit).filter(|limit| *limit > 0);
     let out = io::stdout().lock();
     let mut listing = Listing { json, left, shown: 0, damaged: 0, out, partition: "" };

@@ -61,7 +61,7 @@ pub(super) fn tell(
     filter: &Filter,
     json: bool,
 ) -> Result<(), Failure> {
-    let wanted = filter.producers(log);
+    let wanted = filter.producers(log)?;
     let is_wanted = |id: ProducerId| wanted.as_ref().is_none_or(|wanted| wanted.contains(&id));
     let mut there: BTreeMap<ProducerId, Vec<There<'_>>> = BTreeMap::new();
     for partition in partitions {
