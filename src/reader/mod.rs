@@ -135,18 +135,21 @@ impl Reader {
         Err(FetchError::Io { path: segment.path(), source })
     }
 
-    /// Stands at a place of a segment. Where retention has taken it off meanwhile that is told, and where a cut has, this
-    /// reader stands at the same offset of what follows.
-    pub(crate) fn enter(&mut self, segment: Arc<Segment>, unit: usize) -> Result<(), FetchError> {
-        let window = match segment.window() {
-            Ok(window) => window,
+    /// Begins a segment. Where retention has taken it off meanwhile that is told, and where a cut has, this reader stands at
+    /// the same offset of what follows.
+    pub(crate) fn enter(&mut self, segment: Arc<Segment>) -> Result<(), FetchError> {
+        match segment.window() {
+            Ok(window) => self.stand_in(segment, window, FIRST_UNIT),
             Err(source) => return self.go_on_without(&segment, source),
-        };
+        }
+        Ok(())
+    }
+
+    fn stand_in(&mut self, segment: Arc<Segment>, window: Window, unit: usize) {
         let shape = *segment.shape();
         let base_offset = segment.base_offset().unwrap_or(self.next_offset);
         self.batch = None;
         self.place = Some(Place { segment, window, shape, base_offset, unit });
-        Ok(())
     }
 
     /// The next record, or none if the next one is not visible yet.
@@ -402,7 +405,7 @@ impl Reader {
             self.go_behind_a_cut(number, position)?;
             return Ok(true);
         }
-        self.enter(segment, FIRST_UNIT)?;
+        self.enter(segment)?;
         Ok(true)
     }
 

@@ -141,11 +141,12 @@ impl Reader {
         let Some(segment) = segment else { return Ok(()) };
         let base_offset = segment.base_offset().unwrap_or(offset);
         let record = offset - base_offset;
-        let floor = match segment.seek(|index| index.floor_record(record)) {
-            Ok(floor) => floor,
+        let found = segment.seek(|index| index.floor_record(record)).and_then(|floor| Ok((floor, segment.window()?)));
+        let (floor, window) = match found {
+            Ok(found) => found,
             Err(source) => return self.go_on_without(&segment, source),
         };
-        self.enter(segment, floor.units)?;
+        self.stand_in(segment, window, floor.units);
         self.next_offset = base_offset + floor.records;
         // From the first record on nothing is passed over, so that what leads the segment is verified too. A void frame is
         // passed over whole, where the offset is one of those it took.
@@ -174,12 +175,13 @@ impl Reader {
             }
             let delta = unix_ms.saturating_sub(segment.shape().prepared_ms);
             let delta = u32::try_from(delta).unwrap_or(u32::MAX);
-            let floor = match segment.seek(|index| index.floor_time(delta)) {
+            let found = segment.seek(|index| index.floor_time(delta)).and_then(|floor| Ok((floor, segment.window()?)));
+            let (floor, window) = match found {
                 // What is kept begins behind it.
                 Err(error) if self.partition.chain.has_lost(&segment, &error) => continue,
-                floor => floor.map_err(|source| self.io(source))?,
+                found => found.map_err(|source| self.io(source))?,
             };
-            self.enter(segment, floor.units)?;
+            self.stand_in(segment, window, floor.units);
             self.next_offset = self.place.as_ref().map_or(0, |place| place.base_offset) + floor.records;
             if self.skip_while(|frame, shape| shape.prepared_ms + u64::from(frame.stored.time_delta()) < unix_ms)? {
                 return Ok(true);

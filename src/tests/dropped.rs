@@ -99,7 +99,7 @@ fn a_reader_whose_segment_is_dropped_once_it_was_found_is_told_that_it_was_overt
         Err(FetchError::Trimmed { offset: 5, start }) => assert_eq!(start, RECORDS - 10),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(reader.enter(Arc::clone(&first), 0), Err(FetchError::Trimmed { offset: 5, .. })));
+    assert!(matches!(reader.enter(Arc::clone(&first)), Err(FetchError::Trimmed { offset: 5, .. })));
     // By time, what is kept begins behind it.
     let mut segments = vec![first];
     segments.extend(partition.state.chain.begun());
