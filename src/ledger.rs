@@ -102,7 +102,7 @@ pub(crate) struct Decided {
 
 impl Decided {
     /// The last offset that has to be durable for this to be, by partition.
-    fn needs(&self) -> impl Iterator<Item = (&Arc<PartitionState>, u64)> {
+    pub(crate) fn needs(&self) -> impl Iterator<Item = (&Arc<PartitionState>, u64)> {
         let parts = self.parts.iter().map(|part| (&part.partition, part.last_offset));
         parts.chain(self.inputs.iter().map(|(partition, last)| (partition, *last)))
     }

@@ -11,8 +11,12 @@
 //! ```
 //!
 //! Whoever comes between 1 and 3 is found behind 3, and it begins again: a producer that is fenced stays so meanwhile, since
-//! the registry's lock is held throughout.
+//! the registry's lock is held throughout. For what is appended and committed all the time it does not: that is flushed and
+//! settled once more behind the committer's role, which is little then.
 
+mod ends;
+
+use self::ends::{hold_newest, remove};
 use crate::{
     core::{Core, Source},
     error::{AppendError, DurableError, OpenError, TruncateError},
@@ -24,7 +28,7 @@ use crate::{
         snapshot::{Aborted, Extent as Ends},
     },
     ids::{ProducerId, Progress},
-    ledger::Ledger,
+    ledger::{Decided, Ledger},
     partition::{
         Kept, PartitionState,
         append::{Cursor, Supply},
@@ -42,7 +46,7 @@ use crate::{
     },
     sync::{Arc, Backoff},
 };
-use std::{collections::BTreeSet, fs, io, path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeSet, io, thread, time::Duration};
 
 /// Between two tries to take the committer's role.
 const ROLE_PAUSE: Duration = Duration::from_micros(50);
@@ -100,6 +104,20 @@ impl Core {
         let _tending = locked(&partition.tending);
         let mut registry = self.registry();
         let mut made = Made { records: 0, fenced: BTreeSet::new() };
+        // Until it is done, so that the segment it goes on in is there when the others let it.
+        partition.wish(1);
+        let cut = self.cut_at_last(partition, which, &mut registry, &mut made);
+        partition.unwish(1);
+        cut.map(|()| made)
+    }
+
+    fn cut_at_last(
+        &self,
+        partition: &Arc<PartitionState>,
+        which: Which,
+        registry: &mut Registry,
+        made: &mut Made,
+    ) -> Result<(), TruncateError> {
         loop {
             self.refuse_if_poisoned()?;
             let (start, end) = bounds(partition)?;
@@ -107,13 +125,13 @@ impl Core {
                 Which::From(offset) if offset < start || offset > end => {
                     return Err(TruncateError::OutOfRange { offset, start, end });
                 }
-                Which::From(offset) if offset == end => return Ok(made),
+                Which::From(offset) if offset == end => return Ok(()),
                 // It has come so far meanwhile.
-                Which::Beyond(offset) if offset <= end => return Ok(made),
+                Which::Beyond(offset) if offset <= end => return Ok(()),
                 _ => {}
             }
-            if self.try_cut(partition, which, &mut registry, &mut made)? {
-                return Ok(made);
+            if self.try_cut(partition, which, registry, made)? {
+                return Ok(());
             }
         }
     }
@@ -132,10 +150,7 @@ impl Core {
         while cursor.is_full() {
             cursor.step(&source)?;
         }
-        partition.wish(1);
-        let prepared = source.prepare_until(|| cursor.at().has_next());
-        partition.unwish(1);
-        prepared?;
+        source.prepare_until(|| cursor.at().has_next())?;
 
         let Some(place) = place_of(partition, which)? else { return Ok(false) };
         let beyond = self.producers_beyond(registry, partition, place.position());
@@ -155,7 +170,8 @@ impl Core {
         }
         let role = Role(self);
         let mut ledger = self.ledger();
-        let Some(held) = Tail::hold(cursor.at()) else { return Ok(false) };
+        self.settle_behind_role(&mut ledger, partition)?;
+        let Some(held) = hold_newest(partition, &source) else { return Ok(false) };
         let mut backoff = Backoff::new();
         while visible_end(partition)?.position < held.end_position() {
             self.refuse_if_poisoned()?;
@@ -168,10 +184,13 @@ impl Core {
         let beyond = self.producers_beyond(registry, partition, place.position());
         let is_quiet = beyond.iter().all(|id| made.fenced.contains(id))
             && !is_unsettled(&ledger, partition)
-            && partition.durable.position() >= place.position()
             && !partition.chain.unsealed().iter().any(|segment| segment.number() < place.kept.number());
         if !is_quiet || has_come {
             return Ok(false);
+        }
+        if partition.durable.position() < place.position() {
+            // Nobody has waited while it was held: what came since the flush above is made durable here.
+            self.flush_behind_role(&[Arc::clone(partition)])?;
         }
         made.records = match which {
             Which::From(offset) => end - offset,
@@ -340,8 +359,7 @@ impl Core {
             return Err(self.poisoned_by("take a group back behind a cut", io::Error::other(error.to_string())));
         }
         let own = ledger.own.as_ref().map(|(own, _)| Arc::clone(own));
-        let flushed = self.committer.flush(own.as_slice(), self.clock.now_ms());
-        flushed.map(|_| ()).map_err(|(doing, error)| self.poisoned_by(doing, error))
+        self.flush_behind_role(own.as_slice())
     }
 
     /// Waits until every commit with records in a partition is durable, and marked there.
@@ -355,6 +373,29 @@ impl Core {
             self.settle(&mut self.ledger(), true);
         }
         Ok(())
+    }
+
+    /// The same for commits that were made since, by whoever has the committer's role: those that find no room for their mark
+    /// are left.
+    fn settle_behind_role(&self, ledger: &mut Ledger, partition: &Arc<PartitionState>) -> Result<(), TruncateError> {
+        if !is_unsettled(ledger, partition) {
+            return Ok(());
+        }
+        let mut needed: Vec<_> = ledger.own.iter().map(|(own, _)| Arc::clone(own)).collect();
+        for (partition, _) in ledger.decided.iter().flat_map(Decided::needs) {
+            if !needed.iter().any(|one| Arc::ptr_eq(one, partition)) {
+                needed.push(Arc::clone(partition));
+            }
+        }
+        self.flush_behind_role(&needed)?;
+        self.settle(ledger, false);
+        Ok(())
+    }
+
+    /// Makes durable what is visible now, by whoever has the committer's role.
+    fn flush_behind_role(&self, partitions: &[Arc<PartitionState>]) -> Result<(), TruncateError> {
+        let flushed = self.committer.flush(partitions, self.clock.now_ms());
+        flushed.map(|_| ()).map_err(|(doing, error)| self.poisoned_by(doing, error))
     }
 
     /// Lets the log start at an offset: durable on return. Beyond the end it is empty then.
@@ -453,31 +494,4 @@ fn switch_over(
     });
     partition.durable.cut(cut.offset, End { position: switch.next_position, offset: *end });
     (sealed, removed)
-}
-
-/// Seals what was cut, and removes what is gone. The cut counts, whatever comes of this.
-fn remove(
-    partition: &PartitionState,
-    switch: &Switch,
-    sealed: Option<Arc<Segment>>,
-    removed: Vec<Arc<Segment>>,
-) -> Result<(), TruncateError> {
-    let mut first: Option<(PathBuf, io::Error)> = None;
-    let mut failed = |path: PathBuf, result: io::Result<()>| {
-        if let (Err(error), None) = (result, &first) {
-            first = Some((path, error));
-        }
-    };
-    if let Some(sealed) = sealed {
-        failed(sealed.path(), sealed.rename_to_used().and_then(|()| sealed.store_seal()));
-    }
-    for segment in removed.into_iter().rev() {
-        let path = segment.path();
-        let gone = fs::remove_file(&path);
-        failed(path, gone);
-    }
-    for (path, gone) in partition.drop_snapshots_behind(switch.cut.position) {
-        failed(path, gone);
-    }
-    first.map_or(Ok(()), |(path, source)| Err(TruncateError::Remains { path, source }))
 }

@@ -4,7 +4,7 @@
 mod logs;
 
 use logs::{append_many, flip, fresh_with, open, payload_of, segment_file, small, state};
-use oncelog::{Answer, Options};
+use oncelog::{Answer, Options, ReadOnlyLog};
 use std::fs;
 
 fn options() -> Options {
@@ -36,6 +36,38 @@ fn a_name_that_came_before_its_header_is_an_open_frame() {
         assert!(state(&log, &partition) == before, "nothing is missing; left: {left}");
         let mut session = log.session("writer").expect("a session");
         assert!(session.append(&partition, 1_500, b"goes on").expect("answered").is_stored());
+    }
+}
+
+/// Segments that were cut off before they were ever flushed, whose names had reached the device and whose headers had not: a
+/// power cut behind the cut and before their files were removed once left a log that refused to open.
+#[test]
+fn names_that_were_cut_off_before_their_headers_came_are_not_missed() {
+    let (directory, log, partition) = fresh_with(&options());
+    append_many(&mut log.session("writer").expect("a session"), &partition, 0..4_000);
+    partition.truncate(100).expect("cut");
+    append_many(&mut log.session("writer").expect("a session"), &partition, 100..110);
+    let before = state(&log, &partition);
+    drop(partition);
+    log.close().expect("closed");
+    let is_there = |number: &u64| segment_file(directory.path(), *number).exists();
+    let behind = (2..).find(is_there).expect("the segment behind the cut");
+    assert!(is_there(&1) && behind > 3, "segments were cut off: {behind}");
+
+    for suffix in ["seg", "ready"] {
+        let torn = logs::copy_of(directory.path());
+        for number in 2..behind {
+            // Some without their length, too.
+            let left = vec![0; if number % 2 == 0 { 64 << 10 } else { 0 }];
+            fs::write(segment_file(torn.path(), number).with_extension(suffix), left).expect("written");
+        }
+        let looked_at = ReadOnlyLog::open(torn.path()).expect("looked at");
+        let seen = looked_at.partition("orders").expect("the partition");
+        assert!(seen.recovery().refused.is_none(), "{suffix}: {:?}", seen.recovery().refused);
+        let log = open(torn.path(), &options());
+        let partition = log.partition("orders").expect("the partition");
+        assert!(state(&log, &partition) == before, "nothing is missing, and nothing is back: {suffix}");
+        assert!((2..behind).all(|number| !segment_file(torn.path(), number).with_extension(suffix).exists()));
     }
 }
 

@@ -19,6 +19,7 @@
 //! | a `.ready` file without a valid START frame | prepared and not begun: removed |
 //! | a `.seg` file without a length, or whose header was never written or is of an earlier use | a name that reached the device before its header: an open frame |
 //! | the same, and a later segment was begun | an open frame: the partition ends before it |
+//! | the same, and a later segment cuts off what was there | cut off: removed |
 //! | a `.ready` file with one, sealed or not | used, and not yet renamed |
 //! | segments that end before what a snapshot or a mark says was durable | corruption: the last ones are missing |
 //! | a snapshot that is cut, flipped or foreign | ignored: the next older one and a longer replay serve |
@@ -29,7 +30,7 @@ use super::{
     listing::{Listing, begun_segments, list, refuse_gaps, start_of},
     replay::{Replay, control_words},
     snapshots::{SnapshotFile, read},
-    unfinished::{Starts, cuts_at, finish_cuts},
+    unfinished::{Starts, cuts_at, finish_cuts, take_cut_off},
 };
 use crate::{
     error::{OpenError, io_at},
@@ -214,6 +215,7 @@ pub(crate) fn recover(
         None => Ok(start_of(segment)?.map(|start| start.base_offset)),
     };
     let mut bounds = finish_cuts(directory, &mut listing, &mut segments, &starts, identity, partition, base_offset)?;
+    let cut_off = take_cut_off(&mut headless, &segments, &starts);
     refuse_gaps(&segments, &starts, &headless)?;
     let (newest, snapshots, witnessed) = usable_snapshot(&listing, &segments, &starts, identity, partition, content);
     let begin = newest.unwrap_or_else(|| Begin {
@@ -326,6 +328,9 @@ pub(crate) fn recover(
         }));
     }
     drop(rest);
+    for path in cut_off.iter().rev() {
+        fs::remove_file(path).map_err(io_at("remove", path))?;
+    }
     let durable_end = kept.last().map_or(covered, |segment| segment.number());
     let reached = reach(&kept, end);
     for (number, path, refused) in headless.into_iter().rev() {

@@ -6,12 +6,13 @@
 //! |---|---|
 //! | the segment of that position, not ended there | ended there, if all before is whole |
 //! | segments between that position and the START frame | removed |
+//! | names between them whose headers never reached the device | removed |
 //! | snapshots that stand for anything between | removed |
 //! | the segment of that position, broken before it | nothing: it ends the partition, as it would have without the cut |
 
 use super::{
     chain::{Bounds, Cut},
-    listing::Listing,
+    listing::{Headless, Listing},
     snapshots::read,
 };
 use crate::{
@@ -27,7 +28,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// START frames that say more than where a segment begins, by the segment's number.
@@ -36,6 +37,24 @@ pub(super) type Starts = BTreeMap<u64, Start>;
 /// Whether a segment follows what ends at a position, whatever was between: a cut says so.
 pub(super) fn cuts_at(starts: &Starts, number: u64, position: u64) -> bool {
     starts.get(&number).is_some_and(|start| start.cut && start.previous_end == position)
+}
+
+/// Whether a name without a header is that of a segment that was cut off: behind it a segment follows that cuts, and where it
+/// cuts is in the last one before it, from the one of these positions to the other, or before all that there is.
+pub(crate) fn is_cut_off(before: Option<(u64, u64)>, cut: Option<u64>) -> bool {
+    cut.is_some_and(|cut| before.is_none_or(|(from, to)| from < cut && cut <= to))
+}
+
+/// Takes the names without a header out that were cut off. What was cut off for good is left in `segments` no more.
+pub(super) fn take_cut_off(headless: &mut Headless, segments: &[Segment], starts: &Starts) -> Vec<PathBuf> {
+    let is_cut = |number: u64| {
+        let behind = segments.partition_point(|segment| segment.number() < number);
+        let before = behind.checked_sub(1).and_then(|at| segments.get(at));
+        let start = segments.get(behind).and_then(|next| starts.get(&next.number()));
+        let cut = start.filter(|start| start.cut).map(|start| start.previous_end);
+        is_cut_off(before.map(|before| (before.shape().base_position, before.end_of_file())), cut)
+    };
+    headless.extract_if(.., |(number, ..)| is_cut(*number)).map(|(_, path, _)| path).collect()
 }
 
 /// What the cuts among these segments take away, and where: by index, the last one first.

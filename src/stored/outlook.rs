@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{OpenError, io_at},
     format::SEGMENT_HEADER_BYTES,
-    partition::{ledger::LedgerReplay, replay::Replay, snapshots::read},
+    partition::{ledger::LedgerReplay, replay::Replay, snapshots::read, unfinished::is_cut_off},
     segment::tail::{FIRST_UNIT, Place},
 };
 use std::{
@@ -137,6 +137,14 @@ fn begun(files: &PartitionFiles, dropped: &mut Vec<Dropped>) -> Result<Begun, Ar
     Ok(begun)
 }
 
+fn is_cut_off_name(number: u64, segments: &[StoredSegment]) -> bool {
+    let behind = segments.partition_point(|segment| segment.number < number);
+    let before = behind.checked_sub(1).and_then(|at| segments.get(at));
+    let start = segments.get(behind).and_then(|next| next.start).filter(|start| start.cut);
+    let before = before.map(|before| (before.header.base_position, before.end_of_file()));
+    is_cut_off(before, start.map(|start| start.previous_end))
+}
+
 /// As `refuse_damage` of `partition/recovery.rs`.
 fn refuse_damage(
     segment: &StoredSegment,
@@ -193,6 +201,10 @@ impl Outlook {
 
     fn recover(&mut self, files: &PartitionFiles, scans: &Scans) -> Result<(), Arc<OpenError>> {
         let Begun { segments, mut headless } = begun(files, &mut self.dropped)?;
+        // As `take_cut_off` of `partition/unfinished.rs`.
+        for (_, path, _) in headless.extract_if(.., |(number, ..)| is_cut_off_name(*number, &segments)) {
+            self.dropped.push(Dropped { path, at: 0, bytes: 0, reason: "cut off".to_owned() });
+        }
         let (covered, witnessed) = self.begin_with_a_snapshot(files, &segments);
         // A name without a header where the first segment should be.
         let torn_first = headless.iter().any(|(number, ..)| *number == covered + 1);

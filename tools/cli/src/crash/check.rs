@@ -1,87 +1,101 @@
-//! A log after a crash, against what was acknowledged: each writer's records once and in order, the table of producers a
-//! replay of them, sequences that go on.
+//! A log after a crash, against what is known of it: each writer's records once and in order, what was acknowledged there and
+//! what was cut off not, the table of producers a replay of them, sequences that go on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use oncelog::{Answer, Log, Partition};
 
-use super::course::Dice;
+use super::child::Reports;
+use super::course::{Course, Dice};
+use super::known::{Became, Known, Seen};
 use super::plan::{Plan, Way, name, open, payload, written_by};
+use super::reports::Told;
 use super::writers::Hand;
 
-/// One writer's records as they were found.
-#[derive(Default)]
-struct Found {
-    /// The first number, which is above 0 where retention has dropped what was before.
-    first: u64,
-    /// By number, from the first one on.
-    offsets: Vec<u64>,
+/// What a look has found.
+pub(super) struct Looked {
+    /// By writer, the number that comes next; a writer that has appended on has it counted.
+    pub(super) next: Vec<u64>,
+    /// What is known from now on, if what was looked at stays.
+    pub(super) known: Known,
+    /// What became of the change that was under way.
+    pub(super) became: Option<Became>,
 }
 
-impl Found {
-    fn next(&self) -> u64 {
-        self.first + self.offsets.len() as u64
+impl Looked {
+    /// Counts what was done to the bounds of the partition by the process that has ended.
+    pub(super) fn count(&self, reports: &Reports, course: &mut Course) {
+        if reports.changes > 0 {
+            course.count("truncations, purges, resets and metadata that had returned", reports.changes);
+        }
+        match self.became {
+            Some(Became::Made) => course.count("truncations and resets under way, made", 1),
+            Some(Became::NotMade) => course.count("truncations and resets under way, not made", 1),
+            Some(Became::Unknown) | None => {}
+        }
     }
 }
 
-/// Compares the log in `directory` with what was acknowledged. Returns by writer the number that comes next; a writer that
-/// appends on to see that its sequences continue has it counted.
+/// Compares the log in `directory` with what is known of it. `append_on` has each writer see that its sequences continue.
 pub(super) fn check(
     directory: &Path,
     plan: &Plan,
-    acknowledged: &BTreeMap<u64, u64>,
+    known: &Known,
     append_on: bool,
     dice: &mut Dice,
-) -> Result<Vec<u64>, String> {
+) -> Result<Looked, String> {
     // Without retention, which would go on while this is read.
     let (log, partition) = open(directory, &plan.options().retention_bytes(None))?;
-    let found = read(&partition, plan)?;
+    let mut seen = read(&partition, plan)?;
+    let mut known = known.clone();
+    let became = known.found(&seen)?;
     let table: BTreeMap<String, u64> =
         log.producers().into_iter().filter_map(|info| Some((info.name, info.partitions.first()?.1 + 1))).collect();
-    let trimmed = partition.start_offset() > 0;
     let mut next = Vec::with_capacity(plan.threads as usize);
     for writer in 0..plan.threads {
-        let there = found.get(&writer);
-        let mut comes_next = there.map_or(0, Found::next);
-        if plan.way(writer) != Way::Off {
-            let listed = table.get(&name(writer)).copied().unwrap_or(0);
-            if listed != comes_next && !(trimmed && there.is_none()) {
-                return Err(format!(
-                    "writer {writer}: {comes_next} comes next by the records, and {listed} by the table"
-                ));
+        let comes_next = in_order(writer, &seen, plan, &known)?;
+        next.push(match (plan.way(writer), comes_next) {
+            (Way::Off, None) => plan.next.get(writer as usize).copied().unwrap_or(0).max(known.next(writer)),
+            (Way::Off, Some(next)) => next.max(known.next(writer)),
+            (_, comes_next) => {
+                let listed = table.get(&name(writer)).copied().unwrap_or(0);
+                if let Some(next) = comes_next.filter(|next| *next != listed) {
+                    return Err(format!(
+                        "writer {writer}: {next} comes next by the records, and {listed} by the table"
+                    ));
+                }
+                listed
             }
-            comes_next = listed;
-        } else if there.is_none() && trimmed {
-            comes_next = plan.next.get(writer as usize).copied().unwrap_or(0);
-        }
-        if let Some(number) = acknowledged.get(&writer)
-            && comes_next <= *number
-            && !(plan.way(writer) == Way::Off && there.is_none() && trimmed)
-        {
-            return Err(format!("writer {writer}: {number} was acknowledged, and {comes_next} comes next"));
-        }
+        });
+    }
+    known.compare(&seen, |writer| next.get(writer as usize).copied().unwrap_or(u64::MAX))?;
+    if !plan.truncates {
         // What an earlier look has found stays.
-        if let Some(known) = plan.next.get(writer as usize).filter(|known| comes_next < **known) {
-            return Err(format!("writer {writer}: {comes_next} comes next, and {known} did before the crash"));
+        let back = next.iter().zip(&plan.next).enumerate().find(|(_, (next, before))| next < before);
+        if let Some((writer, (next, before))) = back {
+            return Err(format!("writer {writer}: {next} comes next, and {before} did before the crash"));
         }
-        next.push(comes_next);
     }
     if append_on {
         for (writer, next) in (0..).zip(&mut next) {
-            go_on(&log, &partition, &Plan { next: Vec::new(), ..plan.clone() }, writer, next, &found, dice)
+            let plan = Plan { next: Vec::new(), ..plan.clone() };
+            let told = go_on(&log, &partition, &plan, writer, *next, &seen, dice)
                 .map_err(|reason| format!("writer {writer}: {reason}"))?;
+            seen.records.entry(writer).or_default().push(told);
+            *next += 1;
         }
     }
+    known.take_in(&seen);
     drop(partition);
     log.close().map_err(|error| format!("closing: {error}"))?;
-    Ok(next)
+    Ok(Looked { next, known, became })
 }
 
-/// Reads all records: each is whole, and the next one of its writer.
-fn read(partition: &Partition, plan: &Plan) -> Result<BTreeMap<u64, Found>, String> {
-    let mut found: BTreeMap<u64, Found> = BTreeMap::new();
+/// Reads all records: each is whole.
+fn read(partition: &Partition, plan: &Plan) -> Result<Seen, String> {
     let start = partition.start_offset();
+    let mut seen = Seen { start, end: partition.end_offset(), metadata: partition.metadata(), ..Seen::default() };
     let mut reader = partition.read_from(start).map_err(|error| error.to_string())?;
     let mut offset = start;
     while let Some(record) = reader.next().map_err(|error| error.to_string())? {
@@ -94,27 +108,35 @@ fn read(partition: &Partition, plan: &Plan) -> Result<BTreeMap<u64, Found>, Stri
         if writer >= plan.threads || record.payload() != payload(writer, number) {
             return Err(torn());
         }
-        let of_writer = found.entry(writer).or_default();
-        if of_writer.offsets.is_empty() && start > 0 {
-            of_writer.first = number;
-        }
-        if number != of_writer.next() {
-            return Err(format!(
-                "offset {}: writer {writer} has number {number}, and {} comes next",
-                record.offset(),
-                of_writer.next()
-            ));
-        }
-        let sequence = record.producer().map(|stamp| stamp.sequence);
+        let stamp = record.producer();
+        let sequence = stamp.map(|stamp| stamp.sequence);
         if sequence != (plan.way(writer) != Way::Off).then_some(number) {
             return Err(format!("offset {}: number {number} has the sequence {sequence:?}", record.offset()));
         }
-        of_writer.offsets.push(record.offset());
+        let epoch = stamp.map_or(0, |stamp| stamp.epoch);
+        seen.records.entry(writer).or_default().push(Told { number, offset: record.offset(), epoch });
     }
-    if offset > partition.end_offset() {
-        return Err(format!("offset {} is behind the end {}", offset - 1, partition.end_offset()));
+    if offset > seen.end {
+        return Err(format!("offset {} is behind the end {}", offset - 1, seen.end));
     }
-    Ok(found)
+    Ok(seen)
+}
+
+/// Whether a writer's records are in order, none twice and none missing. Returns the number that comes next by them; none if
+/// there is no record and there may have been some.
+fn in_order(writer: u64, seen: &Seen, plan: &Plan, known: &Known) -> Result<Option<u64>, String> {
+    let trimmed = seen.start > 0;
+    let (mut next, mut before) = (0, None);
+    for Told { number, offset, .. } in seen.of(writer).iter().copied() {
+        let begins_later = before.is_none() && trimmed;
+        // Who has no sequences does not go back to where he was cut off.
+        let is_cut = || plan.way(writer) == Way::Off && number > next && known.may_lack(before, offset);
+        if number != next && !begins_later && !is_cut() {
+            return Err(format!("offset {offset}: writer {writer} has number {number}, and {next} comes next"));
+        }
+        (next, before) = (number + 1, Some(offset));
+    }
+    Ok((before.is_some() || !trimmed).then_some(next))
 }
 
 /// Sends one record again, which must be recognised, and the next one, which must be appended.
@@ -123,29 +145,30 @@ fn go_on(
     partition: &Partition,
     plan: &Plan,
     writer: u64,
-    next: &mut u64,
-    found: &BTreeMap<u64, Found>,
+    next: u64,
+    seen: &Seen,
     dice: &mut Dice,
-) -> Result<(), String> {
+) -> Result<Told, String> {
     let (mut hand, by_table) = Hand::new(log, partition, plan, writer)?;
-    if hand.is_idempotent() && by_table != *next {
+    if hand.is_idempotent() && by_table != next {
         return Err(format!("{by_table} comes next to its handle, and {next} by the table"));
     }
     let error = |error: oncelog::AppendError| error.to_string();
-    if let Some(found) = found.get(&writer).filter(|_| hand.is_idempotent()) {
-        let index = dice.below(found.offsets.len() as u64);
-        let number = found.first + index;
-        let offset = found.offsets.get(index as usize).copied().unwrap_or(0);
+    let records = seen.of(writer);
+    if hand.is_idempotent() && !records.is_empty() {
+        let Told { number, offset, .. } =
+            records.get(dice.below(records.len() as u64) as usize).copied().unwrap_or_default();
         let answer = hand.append(partition, number, &[&payload(writer, number)]).map_err(error)?;
         if answer != (Answer::Duplicate { first: offset, last: offset }) {
             return Err(format!("number {number}, which is at offset {offset}, sent again: {answer:?}"));
         }
     }
     let end = partition.end_offset();
-    let answer = hand.append(partition, *next, &[&payload(writer, *next)]).map_err(error)?;
-    if !matches!(answer, Answer::Appended { first, last } if first == last && first >= end) {
-        return Err(format!("number {next} comes next, at offset {end} or behind: {answer:?}"));
+    let answer = hand.append(partition, next, &[&payload(writer, next)]).map_err(error)?;
+    match answer {
+        Answer::Appended { first, last } if first == last && first >= end => {
+            Ok(Told { number: next, offset: first, epoch: hand.epoch() })
+        }
+        _ => Err(format!("number {next} comes next, at offset {end} or behind: {answer:?}")),
     }
-    *next += 1;
-    Ok(())
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::calls::Calls;
+use super::known::Known;
 use super::plan::Plan;
-use super::writers::{FULL, OBSERVED};
+use super::reports::Said;
 
 /// What a child has said.
 #[derive(Clone, Default)]
@@ -19,8 +20,27 @@ pub(super) struct Reports {
     pub(super) acknowledged: BTreeMap<u64, u64>,
     /// By writer, how often there was no room.
     pub(super) full: BTreeMap<u64, u64>,
+    /// Changes of the partition that have returned.
+    pub(super) changes: u64,
+    /// What is known by all that its log's processes have said.
+    pub(super) known: Known,
     /// Where the harness hears of its calls.
     listener: Option<u64>,
+}
+
+impl Reports {
+    fn hear(&mut self, said: &Said) {
+        self.known.hear(said);
+        match *said {
+            Said::Acknowledged { writer, told } => {
+                self.acknowledged.insert(writer, told.number);
+            }
+            Said::Full { writer } => *self.full.entry(writer).or_default() += 1,
+            Said::Observed { listener } => self.listener = Some(listener),
+            Said::Returned { made } => self.changes += u64::from(made),
+            Said::Begins(_) => {}
+        }
+    }
 }
 
 pub(super) struct Child {
@@ -30,33 +50,31 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn start(plan: &Plan) -> Result<Self, String> {
-        Self::run("child", &plan.arguments())
+    /// Starts writers on a log of which that is known.
+    pub(super) fn start(plan: &Plan, known: Known) -> Result<Self, String> {
+        Self::spawn("child", &plan.arguments(), known)
     }
 
     /// Starts this program with a subcommand of `oncelog crash` that reports.
     pub(super) fn run(subcommand: &str, arguments: &[String]) -> Result<Self, String> {
+        Self::spawn(subcommand, arguments, Known::default())
+    }
+
+    fn spawn(subcommand: &str, arguments: &[String], known: Known) -> Result<Self, String> {
         let program = env::current_exe().map_err(|error| format!("no program to run: {error}"))?;
         let mut command = Command::new(program);
-        command.args(["crash", subcommand]).args(arguments).stdin(Stdio::null());
+        command.args(["crash", subcommand]).args(arguments).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|error| format!("no child: {error}"))?;
-        let reports = Arc::new(Mutex::new(Reports::default()));
+        let reports = Arc::new(Mutex::new(Reports { known, ..Reports::default() }));
         let heard = Arc::clone(&reports);
-        let out = process.stdout.take();
-        let listener = out.map(|mut out| {
+        let listener = process.stdout.take().zip(process.stdin.take()).map(|(mut out, mut told)| {
             thread::spawn(move || {
-                let mut report = [0; 16];
-                while out.read_exact(&mut report).is_ok() {
-                    let [writer, number] =
-                        [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|index| report[at + index])));
-                    let mut reports = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                    if writer == OBSERVED {
-                        reports.listener = Some(number);
-                    } else if number == FULL {
-                        *reports.full.entry(writer).or_default() += 1;
-                    } else {
-                        reports.acknowledged.insert(writer, number);
+                while let Some(said) = Said::hear(&mut out) {
+                    heard.lock().unwrap_or_else(PoisonError::into_inner).hear(&said);
+                    if matches!(said, Said::Begins(_)) {
+                        // One that is dead needs not be told.
+                        let _ = told.write_all(&[0]);
                     }
                 }
             })
@@ -71,7 +89,7 @@ impl Child {
     /// Waits until the reports are as wanted.
     pub(super) fn wait(&mut self, what: &str, wanted: impl Fn(&Reports) -> bool) -> Result<(), String> {
         let began = Instant::now();
-        while !wanted(&self.reports()) {
+        while !wanted(&self.reports.lock().unwrap_or_else(PoisonError::into_inner)) {
             self.still_runs()?;
             if began.elapsed() > Duration::from_secs(60) {
                 return Err(format!("within a minute there was no {what}"));

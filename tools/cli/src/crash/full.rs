@@ -4,13 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use clap::Args;
-
 use super::check::check;
 use super::child::Child;
-use super::course::{Bounds, Course, Dice};
+use super::course::{Course, Dice};
 use super::disk::Disk;
-use super::kill::Load;
+use super::known::Known;
+use super::load::Appending;
 
 const MEMORY_BYTES: u64 = 8 << 20;
 const IMAGE_BYTES: u64 = 24 << 20;
@@ -18,17 +17,7 @@ const IMAGE_BYTES: u64 = 24 << 20;
 /// What is in the way at first, and gone later.
 const BALLAST_BYTES: usize = 4 << 20;
 
-/// Arguments of `oncelog crash full`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) bounds: Bounds,
-
-    #[command(flatten)]
-    pub(super) load: Load,
-}
-
-pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+pub(super) fn run(arguments: &Appending, course: &mut Course) -> Result<(), String> {
     let place = tempfile::tempdir().map_err(|error| error.to_string())?;
     while course.goes_on() {
         let mut dice = Dice::new(course.seed);
@@ -61,7 +50,7 @@ fn mount(place: &Path, on_ext4: bool) -> Result<Disk, String> {
     Disk::mount(&image, &at)
 }
 
-fn fill_up(disk: &Path, arguments: &Arguments, course: &mut Course, dice: &mut Dice) -> Result<(), String> {
+fn fill_up(disk: &Path, arguments: &Appending, course: &mut Course, dice: &mut Dice) -> Result<(), String> {
     let log = disk.join("log");
     let ballast = disk.join("ballast");
     let written = File::create(&ballast).and_then(|mut file| file.write_all(&vec![1; BALLAST_BYTES]));
@@ -69,7 +58,8 @@ fn fill_up(disk: &Path, arguments: &Arguments, course: &mut Course, dice: &mut D
     let mut plan = arguments.load.plan(&log, course.seed, false);
     // Nothing makes room by itself.
     plan.retention = false;
-    let mut child = Child::start(&plan)?;
+    plan.truncates = false;
+    let mut child = Child::start(&plan, Known::default())?;
     let writers = plan.threads as usize;
     child.wait("end of the room", |reports| reports.full.len() == writers)?;
     let before = child.reports();
@@ -88,13 +78,12 @@ fn fill_up(disk: &Path, arguments: &Arguments, course: &mut Course, dice: &mut D
     child.still_runs()?;
     course.count(plan.window.label(), 1);
     let reports = child.kill();
-    let acknowledged = reports.acknowledged;
     // Each is told once an append, however often it has tried.
     course.count("appends that found no room at first", reports.full.values().sum());
     // Opened elsewhere, where there is room for it.
     let room = tempfile::tempdir().map_err(|error| error.to_string())?;
     super::logs::copy(&log, room.path()).map_err(|error| error.to_string())?;
-    check(room.path(), &plan, &acknowledged, true, dice)?;
-    course.count("records acknowledged at the last look", acknowledged.values().sum());
+    check(room.path(), &plan, &reports.known, true, dice)?;
+    course.count("records acknowledged at the last look", reports.acknowledged.values().sum());
     Ok(())
 }

@@ -9,19 +9,24 @@ mod disk;
 mod flip;
 mod full;
 mod kill;
+mod known;
+mod load;
 mod logs;
 mod pairs;
 mod pipeline;
 mod plan;
 mod power;
+mod reports;
 pub(crate) mod soak;
 mod trace;
 mod transactions;
+mod truncator;
 mod writers;
 
 use clap::{Args, Subcommand};
 
 use self::course::{Bounds, Course, Outcome, tell};
+use self::load::{Appending, Cutting, Load, Transacting};
 use crate::failure::Failure;
 
 /// Crashes of each harness that is given neither a count nor seconds; flipping goes over all there is.
@@ -35,20 +40,20 @@ const ALL_SECONDS: f64 = 120.0;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Kill a process that appends, with SIGKILL, and reopen its log.
-    Kill(kill::Arguments),
+    /// Kill a process that appends and truncates, with SIGKILL, and reopen its log.
+    Kill(Appending),
     /// Flip each byte of a small log and cut it at each length, and open what is left.
     Flip(flip::Arguments),
     /// Fill up a small file system while a process appends, and make room. Needs root.
-    Full(full::Arguments),
+    Full(Appending),
     /// Cut the power below a log's disk. Needs root and loop devices.
-    Power(power::Arguments),
+    Power(Cutting),
     /// Observe what a process writes and flushes, and lose what was not flushed. Needs no root.
-    Trace(trace::Arguments),
+    Trace(Cutting),
     /// Kill a process in the midst of consuming, transforming and producing: each input is in the output once.
     Pipeline(pipeline::Arguments),
     /// Kill a process with many concurrent transactions, and explain all that it and its readers were told.
-    Transactions(transactions::Arguments),
+    Transactions(Transacting),
     /// Each of them, with a share of the seconds.
     All(All),
     /// The process that is killed.
@@ -72,7 +77,7 @@ pub(crate) struct All {
     bounds: Bounds,
 
     #[command(flatten)]
-    load: kill::Load,
+    load: Load,
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -85,26 +90,24 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Flip(arguments) => (vec![flip(&arguments)], arguments.bounds.json),
         Command::Full(arguments) => (vec![full(&arguments)], arguments.bounds.json),
         Command::Power(arguments) => (vec![power(&arguments)], arguments.bounds.json),
-        Command::Pipeline(arguments) => (vec![pipeline(&arguments)], arguments.bounds.json),
+        Command::Pipeline(arguments) => (vec![pipeline(&arguments)], arguments.of.bounds.json),
         Command::Transactions(arguments) => (vec![transactions(&arguments)], arguments.bounds.json),
         Command::Trace(arguments) => (vec![trace(&arguments)], arguments.bounds.json),
         Command::All(all) => {
             let seconds = Some(all.bounds.seconds.unwrap_or(ALL_SECONDS) / 7.0);
             let bounds = Bounds { seconds, json: None, ..all.bounds.clone() };
-            let load = || all.load.clone();
+            let appending = Appending { bounds: bounds.clone(), load: all.load.clone() };
+            let cutting = Cutting { bounds: bounds.clone(), load: all.load.clone(), without_flush: false };
+            let transacting = Transacting { bounds: bounds.clone(), window: all.load.window };
+            let of = transacting.clone();
             let outcomes = vec![
-                kill(&kill::Arguments { bounds: bounds.clone(), load: load() }),
-                pipeline(&pipeline::Arguments {
-                    bounds: bounds.clone(),
-                    window: all.load.window,
-                    power: false,
-                    offsets_apart: false,
-                }),
-                transactions(&transactions::Arguments { bounds: bounds.clone(), window: all.load.window }),
-                trace(&trace::Arguments { bounds: bounds.clone(), load: load(), without_flush: false }),
-                flip(&flip::Arguments { bounds: bounds.clone() }),
-                full(&full::Arguments { bounds: bounds.clone(), load: load() }),
-                power(&power::Arguments { bounds: bounds.clone(), load: load(), without_flush: false }),
+                kill(&appending),
+                pipeline(&pipeline::Arguments { of, power: false, offsets_apart: false }),
+                transactions(&transacting),
+                trace(&cutting),
+                flip(&flip::Arguments { bounds }),
+                full(&appending),
+                power(&cutting),
             ];
             (outcomes, all.bounds.json)
         }
@@ -124,7 +127,7 @@ fn harness(
     course.end(result)
 }
 
-fn kill(arguments: &kill::Arguments) -> Outcome {
+fn kill(arguments: &Appending) -> Outcome {
     harness("kill", &arguments.bounds, Some(KILLS), |course| kill::run(arguments, course))
 }
 
@@ -132,23 +135,23 @@ fn flip(arguments: &flip::Arguments) -> Outcome {
     harness("flip", &arguments.bounds, None, |course| flip::run(arguments, course))
 }
 
-fn full(arguments: &full::Arguments) -> Outcome {
+fn full(arguments: &Appending) -> Outcome {
     harness("full", &arguments.bounds, Some(CUTS), |course| full::run(arguments, course))
 }
 
-fn power(arguments: &power::Arguments) -> Outcome {
+fn power(arguments: &Cutting) -> Outcome {
     harness("power", &arguments.bounds, Some(CUTS), |course| power::run(arguments, course))
 }
 
-fn trace(arguments: &trace::Arguments) -> Outcome {
+fn trace(arguments: &Cutting) -> Outcome {
     harness("trace", &arguments.bounds, Some(TRACES), |course| trace::run(arguments, course))
 }
 
 fn pipeline(arguments: &pipeline::Arguments) -> Outcome {
     let usual = if arguments.power { CUTS } else { KILLS };
-    harness("pipeline", &arguments.bounds, Some(usual), |course| pipeline::run(arguments, course))
+    harness("pipeline", &arguments.of.bounds, Some(usual), |course| pipeline::run(arguments, course))
 }
 
-fn transactions(arguments: &transactions::Arguments) -> Outcome {
+fn transactions(arguments: &Transacting) -> Outcome {
     harness("transactions", &arguments.bounds, Some(HISTORIES), |course| transactions::run(arguments, course))
 }

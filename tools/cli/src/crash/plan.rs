@@ -77,6 +77,9 @@ pub(crate) struct Plan {
     /// Whether old segments are dropped.
     #[arg(long)]
     pub(super) retention: bool,
+    /// Whether the partition is truncated, purged and reset meanwhile.
+    #[arg(long)]
+    pub(super) truncates: bool,
     /// Whether an acknowledged record is durable; else it is visible.
     #[arg(long)]
     pub(super) durable: bool,
@@ -137,6 +140,7 @@ impl Plan {
         arguments.extend(self.next.iter().map(|next| format!("--next={next}")));
         arguments.extend(self.observed.map(|observed| format!("--observed={}", value(&observed))));
         arguments.extend(self.retention.then(|| "--retention".to_owned()));
+        arguments.extend(self.truncates.then(|| "--truncates".to_owned()));
         arguments.extend(self.durable.then(|| "--durable".to_owned()));
         arguments
     }

@@ -5,15 +5,15 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
-use clap::Args;
-
 use super::calls::filter::Observed;
 use super::calls::{Aligned, Calls, Wish};
 use super::check::check;
 use super::child::Child;
-use super::course::{Bounds, Course, Dice};
+use super::course::Course;
+use super::course::Dice;
 use super::disk::Images;
-use super::kill::Load;
+use super::known::Known;
+use super::load::Cutting;
 use super::logs::{crashes, each_disk};
 
 /// Cuts of one log.
@@ -21,25 +21,11 @@ const CUTS: u64 = 4;
 
 const LIFE_MAX_US: u64 = 150_000;
 
-/// Arguments of `oncelog crash power`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) bounds: Bounds,
-
-    #[command(flatten)]
-    pub(super) load: Load,
-
-    /// Flush nothing: shows that the harness finds it.
-    #[arg(long, hide = true)]
-    pub(super) without_flush: bool,
-}
-
-pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+pub(super) fn run(arguments: &Cutting, course: &mut Course) -> Result<(), String> {
     each_disk(course, |images, course| one_log(images, arguments, course))
 }
 
-fn one_log(images: &Images, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+fn one_log(images: &Images, arguments: &Cutting, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
     let log = images.inner.join("log");
     let mut plan = arguments.load.plan(&log, course.seed, true);
@@ -47,9 +33,10 @@ fn one_log(images: &Images, arguments: &Arguments, course: &mut Course) -> Resul
     plan.retention = true;
     plan.observed = arguments.without_flush.then_some(Observed::Unflushed);
     let mut nested = images.mount()?;
+    let mut known = Known::default();
     crashes(course, CUTS, plan.window, |_, course| {
         plan.seed = dice.roll();
-        let mut child = Child::start(&plan)?;
+        let mut child = Child::start(&plan, known.clone())?;
         if arguments.without_flush {
             let calls = child.calls()?;
             thread::spawn(move || write_without_flush(&calls));
@@ -59,10 +46,12 @@ fn one_log(images: &Images, arguments: &Arguments, course: &mut Course) -> Resul
         child.still_runs()?;
         nested.cut_power()?;
         // What is acknowledged after the cut must be there as well: its flush has succeeded.
-        let acknowledged = child.kill().acknowledged;
+        let reports = child.kill();
         nested.mount_again(images)?;
-        plan.next = check(&log, &plan, &acknowledged, true, &mut dice)?;
-        course.count("records acknowledged at the last look of each cut", acknowledged.values().sum());
+        let looked = check(&log, &plan, &reports.known, true, &mut dice)?;
+        looked.count(&reports, course);
+        (plan.next, known) = (looked.next, looked.known);
+        course.count("records acknowledged at the last look of each cut", reports.acknowledged.values().sum());
         Ok(())
     })
 }

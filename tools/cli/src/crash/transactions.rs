@@ -13,8 +13,8 @@ use clap::Args;
 use oncelog::Log;
 use oncelog_history::{End, Event, History, Look, Pending, Recorder, Stage, check, look, parse};
 
-use super::course::{Bounds, Course, Dice};
-use super::kill::Windows;
+use super::course::{Course, Dice};
+use super::load::Transacting;
 use super::logs::{crashes, each_log, look_at_copy};
 use super::plan::{Side, ValueName};
 use crate::failure::Failure;
@@ -24,17 +24,6 @@ const KILLS_MAX: u64 = 6;
 
 /// Most time that a child has from its start on.
 const LIFE_MAX_US: u64 = 150_000;
-
-/// Arguments of `oncelog crash transactions`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) bounds: Bounds,
-
-    /// The memory that is written to.
-    #[arg(long, value_enum, default_value_t = Windows::Both)]
-    pub(super) window: Windows,
-}
 
 /// Arguments of the process that is killed.
 #[derive(Args, Clone, Debug)]
@@ -74,12 +63,12 @@ fn open(directory: &Path, window: Side) -> Result<Log, String> {
     unsafe { Stage::options(window.window()).open(directory) }.map_err(|error| format!("opening the log: {error}"))
 }
 
-pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+pub(super) fn run(arguments: &Transacting, course: &mut Course) -> Result<(), String> {
     course.repeat = KILLS_MAX;
     each_log(course, |_| false, |directory, course| one_log(directory, arguments, course))
 }
 
-fn one_log(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+fn one_log(directory: &Path, arguments: &Transacting, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
     let log = directory.join("log");
     let window = arguments.window.side(course.seed);

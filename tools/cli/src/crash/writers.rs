@@ -1,41 +1,37 @@
-//! The child process: writers that append until they are killed, and say what was acknowledged.
-//!
-//! A report is 16 bytes in one write, which a pipe never tears: a writer, and the number up to which its records are
-//! acknowledged, or `FULL` where there was no room.
+//! The child process: writers that append until they are killed, and say what was acknowledged (`reports.rs`).
 
-use std::io::Write;
 use std::process;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use oncelog::{Answer, AppendError, Appender, FillError, Log, Partition, Session, Stamp};
+use oncelog::{Answer, AppendError, Appender, DurableError, FillError, Log, Partition, Session, Stamp};
 
 use super::calls::filter;
 use super::course::Dice;
 use super::pairs::{self, Stand};
 use super::plan::{Plan, Way, name, open, payload};
+use super::reports::{Said, Told, Turns};
+use super::truncator::truncate_all;
 use crate::failure::Failure;
-
-/// In place of a number: there is no room.
-pub(super) const FULL: u64 = u64::MAX;
-
-/// In place of a writer: the number is that of the descriptor at which the harness hears of this process's calls.
-pub(super) const OBSERVED: u64 = u64::MAX;
 
 /// How many of its last records a writer sends again when it begins, as one that has not heard the answers.
 const SENT_AGAIN: u64 = 20;
 
 const DURABLE_WITHIN: Duration = Duration::from_secs(60);
 
+/// After which it is looked whether what is waited for was cut off.
+const LOOKED_EVERY: Duration = Duration::from_millis(20);
+
 #[allow(clippy::print_stderr, reason = "the parent reads why its child ended")]
 pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
     if let Some(observed) = plan.observed {
         let listener = filter::install(observed).map_err(Failure::failed("a filter for system calls"))?;
-        report(OBSERVED, listener as u64).map_err(Failure::Failed)?;
+        Said::Observed { listener: listener as u64 }.say().map_err(Failure::Failed)?;
     }
     let (log, partition) = open(&plan.dir, &plan.options()).map_err(Failure::Failed)?;
     // Without transactors there is nothing but the one partition.
     let stand = if plan.transactors > 0 { Some(Stand::new(&log).map_err(Failure::Failed)?) } else { None };
+    let turns = Turns::new(plan.threads as usize + usize::from(plan.truncates));
     thread::scope(|scope| {
         for (stand, transactor) in
             stand.iter().flat_map(|stand| (0..plan.transactors).map(move |number| (stand, number)))
@@ -47,10 +43,18 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
             });
         }
         for writer in 0..plan.threads {
-            let (log, partition) = (&log, &partition);
+            let (log, partition, turns) = (&log, &partition, &turns);
             scope.spawn(move || {
-                let Err(reason) = append_all(log, partition, plan, writer);
+                let Err(reason) = append_all(log, partition, plan, writer, turns);
                 eprintln!("writer {writer}: {reason}");
+                process::exit(1);
+            });
+        }
+        if plan.truncates {
+            let (partition, turns) = (&partition, &turns);
+            scope.spawn(move || {
+                let Err(reason) = truncate_all(partition, plan, turns);
+                eprintln!("{reason}");
                 process::exit(1);
             });
         }
@@ -127,22 +131,39 @@ impl Hand {
         }
     }
 
+    /// The epoch that its records have; 0 without one.
+    pub(super) fn epoch(&self) -> u32 {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Session(session) => session.epoch(),
+            Self::ById(_, stamp) => stamp.epoch,
+        }
+    }
+
     /// Whether a retry is recognised.
     pub(super) const fn is_idempotent(&self) -> bool {
         !matches!(self, Self::Plain(_))
     }
 }
 
-fn append_all(log: &Log, partition: &Partition, plan: &Plan, writer: u64) -> Result<std::convert::Infallible, String> {
+fn append_all(
+    log: &Log,
+    partition: &Partition,
+    plan: &Plan,
+    writer: u64,
+    turns: &Turns,
+) -> Result<std::convert::Infallible, String> {
     let mut dice = Dice::new(plan.seed ^ (writer << 32));
-    let (mut hand, next) = Hand::new(log, partition, plan, writer)?;
+    let (mut hand, mut next) = Hand::new(log, partition, plan, writer)?;
     if let Some(known) = plan.next.get(writer as usize)
         && *known != next
     {
         return Err(format!("the table says that {next} comes next, and the records {known}"));
     }
+    turns.begun.wait();
     let mut number = if hand.is_idempotent() { next.saturating_sub(SENT_AGAIN) } else { next };
     loop {
+        let turn = turns.now();
         let count = if number < next || !dice.one_in(4) { 1 } else { 2 + dice.below(3) };
         let records: Vec<_> = (number..number + count).map(|number| payload(writer, number)).collect();
         let records: Vec<_> = records.iter().map(Vec::as_slice).collect();
@@ -153,11 +174,22 @@ fn append_all(log: &Log, partition: &Partition, plan: &Plan, writer: u64) -> Res
         let last = match answer {
             Answer::Appended { last, .. } if number >= next => Some(last),
             Answer::Duplicate { .. } | Answer::DuplicateTrimmed if number < next => None,
+            Answer::Fenced { .. } if plan.truncates => {
+                // Its last records were cut off: it goes on from where it is taken back to.
+                let (successor, back) = Hand::new(log, partition, plan, writer)?;
+                if back > number.max(next) {
+                    return Err(format!("{number} was not appended yet, and behind a truncation {back} comes next"));
+                }
+                (hand, next) = (successor, back);
+                number = next.saturating_sub(dice.below(3));
+                continue;
+            }
             other => return Err(format!("number {number}, {next} came next at the beginning: {other:?}")),
         };
         if hand.is_idempotent() && dice.one_in(16) {
             let again = with_room(writer, || hand.append(partition, number, &records))?;
-            if !matches!(again, Answer::Duplicate { .. } | Answer::DuplicateTrimmed) {
+            let is_cut = plan.truncates && matches!(again, Answer::Fenced { .. });
+            if !is_cut && !matches!(again, Answer::Duplicate { .. } | Answer::DuplicateTrimmed) {
                 return Err(format!("number {number} again: {again:?}"));
             }
         }
@@ -165,8 +197,12 @@ fn append_all(log: &Log, partition: &Partition, plan: &Plan, writer: u64) -> Res
         if let Some(last) = last
             && dice.one_in(plan.waits_every)
         {
-            acknowledge(partition, plan, last)?;
-            report(writer, number - 1)?;
+            if is_acknowledged(partition, plan, last, || turns.is_still(turn))? {
+                turns.acknowledge(turn, writer, Told { number: number - 1, offset: last, epoch: hand.epoch() })?;
+            } else {
+                // Appending without a pause it would be far ahead of the truncation, which flushes what it keeps.
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -179,7 +215,7 @@ fn with_room<T>(writer: u64, mut append: impl FnMut() -> Result<T, AppendError>)
             Ok(answer) => return Ok(answer),
             Err(AppendError::NoSpace { .. }) => {
                 if !told {
-                    report(writer, FULL)?;
+                    Said::Full { writer }.say()?;
                     told = true;
                 }
                 thread::sleep(Duration::from_millis(2));
@@ -189,24 +225,29 @@ fn with_room<T>(writer: u64, mut append: impl FnMut() -> Result<T, AppendError>)
     }
 }
 
-/// Returns when what is at `offset` is acknowledged.
-fn acknowledge(partition: &Partition, plan: &Plan, offset: u64) -> Result<(), String> {
-    if plan.durable {
-        return match partition.wait_durable(offset, DURABLE_WITHIN) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("offset {offset} was not durable within {DURABLE_WITHIN:?}")),
-            Err(error) => Err(error.to_string()),
-        };
+/// Returns true when what is at `offset` is acknowledged, and false if the end is moved meanwhile.
+fn is_acknowledged(
+    partition: &Partition,
+    plan: &Plan,
+    offset: u64,
+    is_still: impl Fn() -> bool,
+) -> Result<bool, String> {
+    let began = Instant::now();
+    while is_still() {
+        if !plan.durable {
+            if partition.end_offset() > offset {
+                return Ok(true);
+            }
+            thread::yield_now();
+            continue;
+        }
+        match partition.wait_durable(offset, if plan.truncates { LOOKED_EVERY } else { DURABLE_WITHIN }) {
+            Ok(true) => return Ok(true),
+            Ok(false) if began.elapsed() < DURABLE_WITHIN => {}
+            Ok(false) => return Err(format!("offset {offset} was not durable within {DURABLE_WITHIN:?}")),
+            Err(DurableError::Truncated { .. }) if plan.truncates => return Ok(false),
+            Err(error) => return Err(error.to_string()),
+        }
     }
-    while partition.end_offset() <= offset {
-        thread::yield_now();
-    }
-    Ok(())
-}
-
-pub(super) fn report(writer: u64, number: u64) -> Result<(), String> {
-    let bytes = [writer.to_le_bytes(), number.to_le_bytes()].concat();
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(&bytes).and_then(|()| out.flush());
-    written.map_err(|error| format!("nobody listens: {error}"))
+    Ok(false)
 }

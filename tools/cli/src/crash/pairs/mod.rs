@@ -18,7 +18,7 @@ pub(super) use self::view::read;
 use self::view::{View, read_all};
 use super::course::Dice;
 use super::plan::{Plan, open};
-use super::writers::report;
+use super::reports::report;
 
 /// Who writes pairs: some by session, the last by id.
 pub(super) const TRANSACTORS: u64 = 3;

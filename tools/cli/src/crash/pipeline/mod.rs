@@ -12,9 +12,9 @@ use oncelog::{Isolation, Partition};
 
 use self::plant::{Mapper, OUTPUTS, Plant, mapped, word, words};
 use super::child::Child;
-use super::course::{Bounds, Course, Dice};
+use super::course::{Course, Dice};
 use super::disk::Images;
-use super::kill::Windows;
+use super::load::Transacting;
 use super::logs::{crashes, each_disk, each_log, look_at_copy};
 use super::plan::Side;
 
@@ -33,11 +33,7 @@ const LIFE_MAX_US: u64 = 20_000;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    pub(super) bounds: Bounds,
-
-    /// The memory that is written to.
-    #[arg(long, value_enum, default_value_t = Windows::Both)]
-    pub(super) window: Windows,
+    pub(super) of: Transacting,
 
     /// Cut the power below the log's disk instead of killing. Needs root and loop devices.
     #[arg(long)]
@@ -60,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), Stri
 fn kill(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
     let dir = directory.join("log");
-    let window = arguments.window.side(course.seed);
+    let window = arguments.of.window.side(course.seed);
     let (durable, offsets_apart) = (window == Side::Direct, arguments.offsets_apart);
     let kills = 1 + dice.below(KILLS_MAX);
     crashes(course, kills, window, |kill, _| {
@@ -90,7 +86,7 @@ fn kill(directory: &Path, arguments: &Arguments, course: &mut Course) -> Result<
 fn cut(images: &Images, arguments: &Arguments, course: &mut Course) -> Result<(), String> {
     let mut dice = Dice::new(course.seed);
     let dir = images.inner.join("log");
-    let window = arguments.window.side(course.seed);
+    let window = arguments.of.window.side(course.seed);
     let mut nested = images.mount()?;
     crashes(course, CUTS, window, |_, course| {
         let offsets_apart = arguments.offsets_apart;

@@ -10,7 +10,7 @@ use oncelog::{Answer, Group, Isolation, Log, Options, Partition, Reader, Session
 
 use super::super::course::Dice;
 use super::super::plan::{Side, ValueName};
-use super::super::writers::report;
+use super::super::reports::report;
 use crate::failure::Failure;
 
 /// Partitions that are produced to: input `n` goes to `n % OUTPUTS`.

@@ -17,8 +17,9 @@ use oncelog::{Audit, Verdict};
 use self::live::live;
 use self::outcome::{Counts, Outcome, held, judge, tell, with_one_heap};
 use super::check::check;
-use super::child::Child;
+use super::child::{Child, Reports};
 use super::course::Dice;
+use super::known;
 use super::pairs::{self, Known, TRANSACTORS};
 use super::plan::{Idempotence, Plan, Side, Way};
 use crate::failure::Failure;
@@ -71,6 +72,7 @@ fn plan(dir: &Path, window: Side) -> Plan {
         transactors: TRANSACTORS,
         seed: 0,
         retention: true,
+        truncates: false,
         durable: window == Side::Direct,
         waits_every: 50,
         next: Vec::new(),
@@ -79,13 +81,13 @@ fn plan(dir: &Path, window: Side) -> Plan {
 }
 
 /// A stretch in a process of its own, ended by a kill.
-fn kill(plan: &Plan, dice: &mut Dice) -> Result<BTreeMap<u64, u64>, String> {
+fn kill(plan: &Plan, dice: &mut Dice) -> Result<Reports, String> {
     let plan = Plan { seed: dice.roll(), ..plan.clone() };
-    let mut child = Child::start(&plan)?;
+    let mut child = Child::start(&plan, known::Known::default())?;
     child.wait("acknowledgement", |reports| !reports.acknowledged.is_empty())?;
     thread::sleep(Duration::from_millis(dice.below(STRETCH_MAX_MS)));
     child.still_runs()?;
-    Ok(child.kill().acknowledged)
+    Ok(child.kill())
 }
 
 /// Audits a log that nobody has open. One that was killed may have a torn end.
@@ -107,22 +109,19 @@ struct Soaked {
 
 fn turn(soaked: &mut Soaked, dice: &mut Dice, counts: &Counts, outcome: &mut Outcome) -> Result<(), String> {
     let Soaked { plan, pairs } = soaked;
-    let mut acknowledged = BTreeMap::new();
-    let mut exactly = None;
-    if dice.one_in(3) {
-        acknowledged = kill(plan, dice)?;
+    let (acknowledged, records, exactly) = if dice.one_in(3) {
+        let reports = kill(plan, dice)?;
         outcome.kills += 1;
+        (reports.acknowledged, reports.known, None)
     } else {
         let nexts = live(plan, dice, counts)?;
         // A close leaves nothing behind: as if all of it had been acknowledged.
-        for (writer, next) in (0..).zip(nexts.writers) {
-            if plan.way(writer) != Way::Off && next > 0 {
-                acknowledged.insert(writer, next - 1);
-            }
-        }
-        exactly = Some(nexts.pairs);
+        let idempotent = (0..).zip(nexts.writers).filter(|(writer, next)| plan.way(*writer) != Way::Off && *next > 0);
+        let acknowledged: BTreeMap<u64, u64> = idempotent.map(|(writer, next)| (writer, next - 1)).collect();
         outcome.closes += 1;
-    }
+        let records = known::Known::at_least(&acknowledged);
+        (acknowledged, records, Some(nexts.pairs))
+    };
     if dice.one_in(4) {
         audit(&plan.dir, if exactly.is_some() { Verdict::Clean } else { Verdict::TornTail })?;
         outcome.audits += 1;
@@ -131,7 +130,7 @@ fn turn(soaked: &mut Soaked, dice: &mut Dice, counts: &Counts, outcome: &mut Out
     let pairs_first = dice.one_in(2);
     let known = exactly.as_deref().map_or(Known::AtLeast(&acknowledged, pairs), Known::Exactly);
     let before = if pairs_first { Some(pairs::check(&plan.dir, plan, &known)?) } else { None };
-    plan.next = check(&plan.dir, plan, &acknowledged, dice.one_in(2), dice)?;
+    plan.next = check(&plan.dir, plan, &records, dice.one_in(2), dice)?.next;
     *pairs = match before {
         Some(found) => found,
         None => pairs::check(&plan.dir, plan, &known)?,

@@ -17,20 +17,18 @@ mod cache;
 mod cut;
 mod names;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
 use super::calls::filter::Observed;
 use super::calls::{Call, Calls, Wish};
-use super::check::check;
-use super::child::Child;
-use super::course::{Bounds, Course, Dice};
-use super::kill::Load;
+use super::check::{Looked, check};
+use super::child::{Child, Reports};
+use super::course::{Course, Dice};
+use super::known::Known;
+use super::load::Cutting;
 use super::logs::{Stop, crashes, each_log, look_at_copy};
 use super::plan::{Plan, Side};
 
@@ -48,26 +46,12 @@ const CUTS: u64 = 3;
 /// Longest time without a call.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// Arguments of `oncelog crash trace`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) bounds: Bounds,
-
-    #[command(flatten)]
-    pub(super) load: Load,
-
-    /// Flush nothing: shows that the harness finds it.
-    #[arg(long, hide = true)]
-    pub(super) without_flush: bool,
-}
-
-pub(super) fn run(arguments: &Arguments, course: &mut Course) -> Result<(), String> {
+pub(super) fn run(arguments: &Cutting, course: &mut Course) -> Result<(), String> {
     // Flushes are observed, not waited for: in memory all else is quick too.
     each_log(course, |_| true, |place, course| one_log(place, arguments, course))
 }
 
-fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(), Stop> {
+fn one_log(place: &Path, arguments: &Cutting, course: &mut Course) -> Result<(), Stop> {
     let mut dice = Dice::new(course.seed);
     let io = |error: io::Error| Stop::Fault(error.to_string());
     let mut plan = arguments.load.plan(Path::new(""), course.seed, true);
@@ -83,21 +67,26 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
             Some(cache) => cache,
             None => Cache::new(&disk, !arguments.without_flush, dice.one_in(2)).map_err(io)?,
         };
-        let acknowledged = one_life(place, &plan, &before, &mut cache, course, &mut dice)?;
+        let reports = one_life(place, &plan, &before, &mut cache, course, &mut dice)?;
         if dice.one_in(3) {
             // Killed, and nothing cut: what was not flushed is still in the cache when the next process opens the log.
-            plan.next =
-                look_at_copy(&disk, |copied| check(&copied.join("log"), &plan, &acknowledged, false, &mut dice))?;
+            let looked =
+                look_at_copy(&disk, |copied| check(&copied.join("log"), &plan, &reports.known, false, &mut dice))?;
+            looked.count(&reports, course);
+            plan.next = looked.next;
             before.cache = Some(cache);
-            before.acknowledged = acknowledged;
+            before.known = reports.known;
+            before.known.note(looked.became);
             course.count("processes killed with the cache left as it was", 1);
         } else {
             let left = place.join("left");
-            plan.next = cut(&left, &cache, &acknowledged, &before.plan(&plan), false, course, &mut dice)?;
+            let looked = cut(&left, &cache, &reports, &before.plan(&plan), false, course, &mut dice)?;
+            looked.count(&reports, course);
+            plan.next.clone_from(&looked.next);
             fs::remove_dir_all(&disk).map_err(io)?;
             disk = place.join((life + 1).to_string());
             fs::rename(&left, &disk).map_err(io)?;
-            before = Before { next: plan.next.clone(), ..Before::default() };
+            before = Before { cache: None, known: looked.known, next: looked.next };
         }
         Ok(())
     })
@@ -108,8 +97,8 @@ fn one_log(place: &Path, arguments: &Arguments, course: &mut Course) -> Result<(
 struct Before {
     /// The disk, if it was not cut off since the last process.
     cache: Option<Cache>,
-    /// What was acknowledged to processes since the last cut.
-    acknowledged: BTreeMap<u64, u64>,
+    /// What is on the device for certain, and what was said since.
+    known: Known,
     /// By writer, the number that came next after the last cut.
     next: Vec<u64>,
 }
@@ -119,16 +108,9 @@ impl Before {
     fn plan(&self, plan: &Plan) -> Plan {
         Plan { next: self.next.clone(), ..plan.clone() }
     }
-
-    /// All that was acknowledged since the last cut, by now.
-    fn acknowledged_by(&self, child: &Child) -> BTreeMap<u64, u64> {
-        let mut all = self.acknowledged.clone();
-        all.extend(child.reports().acknowledged);
-        all
-    }
 }
 
-/// Lets a process run for some calls, and looks at cuts meanwhile. Returns what is acknowledged at its end.
+/// Lets a process run for some calls, and looks at cuts meanwhile. Returns all that it has said.
 fn one_life(
     place: &Path,
     plan: &Plan,
@@ -136,8 +118,8 @@ fn one_life(
     cache: &mut Cache,
     course: &mut Course,
     dice: &mut Dice,
-) -> Result<BTreeMap<u64, u64>, Stop> {
-    let mut child = Child::start(plan)?;
+) -> Result<Reports, Stop> {
+    let mut child = Child::start(plan, before.known.clone())?;
     let calls = match child.calls() {
         Ok(calls) => calls,
         // Where a filter or a look at another process is forbidden, which a container may do.
@@ -160,7 +142,7 @@ fn one_life(
         for _ in cuts.iter().filter(|cut| **cut == seen) {
             let directory = place.join("cut");
             let looked_at = before.plan(plan);
-            cut(&directory, cache, &before.acknowledged_by(&child), &looked_at, dice.one_in(2), course, dice)?;
+            cut(&directory, cache, &child.reports(), &looked_at, dice.one_in(2), course, dice)?;
             fs::remove_dir_all(&directory).map_err(|error| error.to_string())?;
         }
         answer(&calls, &call, cache).map_err(|error| format!("answering {:?}: {error}", call.wish))?;
@@ -171,9 +153,7 @@ fn one_life(
     course.count("calls observed", seen);
     course.count("flushes among them", std::mem::take(&mut cache.flushes_seen));
     // Killed between two calls; what it said before it died counts.
-    let mut acknowledged = before.acknowledged.clone();
-    acknowledged.extend(child.kill().acknowledged);
-    Ok(acknowledged)
+    Ok(child.kill())
 }
 
 fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
@@ -193,20 +173,20 @@ fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
 fn cut(
     directory: &Path,
     cache: &Cache,
-    acknowledged: &BTreeMap<u64, u64>,
+    reports: &Reports,
     plan: &Plan,
     append_on: bool,
     course: &mut Course,
     dice: &mut Dice,
-) -> Result<Vec<u64>, String> {
+) -> Result<Looked, String> {
     let io = |error: io::Error| error.to_string();
     fs::create_dir(directory).map_err(io)?;
     let loss = cache.cut_power(directory, plan.window == Side::Mapped, dice).map_err(io)?;
-    let next = look_at_copy(directory, |copied| check(&copied.join("log"), plan, acknowledged, append_on, dice))?;
+    let looked = look_at_copy(directory, |copied| check(&copied.join("log"), plan, &reports.known, append_on, dice))?;
     course.count("cuts looked at", 1);
-    course.count("records acknowledged before them", acknowledged.values().map(|number| number + 1).sum());
+    course.count("records acknowledged before them", reports.acknowledged.values().map(|number| number + 1).sum());
     course.count("sectors and pages not flushed", loss.unflushed);
     course.count("sectors and pages lost", loss.lost);
     course.count("names and lengths lost", loss.changes);
-    Ok(next)
+    Ok(looked)
 }
