@@ -402,6 +402,7 @@ impl Reader {
             self.go_behind_a_cut(number, position)?;
             return Ok(true);
         }
+        self.take_limit_back()?;
         self.enter(segment, FIRST_UNIT)?;
         Ok(true)
     }
