@@ -34,6 +34,7 @@ use crate::{
         locked,
     },
     producers::slot_of,
+    raw::limit::LimitReached,
     registry::Registry,
     segment::{
         backing::BLOCK,
@@ -146,8 +147,7 @@ impl Core {
         if partition.durable.position() < place.position() {
             self.flush_up_to(partition, place.position() - 1)?;
         }
-        // What is full before the cut is sealed before it: upkeep looks for it behind the last that is.
-        partition.seal_what_is_full(self.clock.now_ms()).map_err(sealing(partition))?;
+        self.seal_before(partition, &place)?;
 
         let mut kept = locked(&partition.kept);
         while !self.committer.turns.take_role() {
@@ -155,7 +155,8 @@ impl Core {
         }
         let role = Role(self);
         let mut ledger = self.ledger();
-        let Some(held) = Tail::hold(cursor.at()) else { return Ok(false) };
+        self.make_room_for_groups(&ledger, partition, which)?;
+        let held = self.hold(partition, &mut cursor)?;
         let mut backoff = Backoff::new();
         while visible_end(partition)?.position < held.end_position() {
             self.refuse_if_poisoned()?;
@@ -163,16 +164,23 @@ impl Core {
         }
         // From here on nothing moves. What was found may be old.
         let Some(next) = held.next() else { return Ok(false) };
+        if let Which::Beyond(_) = which {
+            // Nobody is fenced: others append for as long as they are let.
+            self.flush_visible(partition)?;
+        }
         let (Some(place), (start, end)) = (place_of(partition, which)?, bounds(partition)?) else { return Ok(false) };
         let has_come = matches!(which, Which::Beyond(offset) if offset <= end);
         let beyond = self.producers_beyond(registry, partition, place.position());
+        // Of a commit that is not durable yet, nothing is taken away where nothing is cut off.
+        let is_settled = matches!(which, Which::Beyond(_)) || !is_unsettled(&ledger, partition);
         let is_quiet = beyond.iter().all(|id| made.fenced.contains(id))
-            && !is_unsettled(&ledger, partition)
-            && partition.durable.position() >= place.position()
-            && !partition.chain.unsealed().iter().any(|segment| segment.number() < place.kept.number());
+            && is_settled
+            && partition.durable.position() >= place.position();
         if !is_quiet || has_come {
             return Ok(false);
         }
+        // What has filled up since the last look.
+        self.seal_before(partition, &place)?;
         made.records = match which {
             Which::From(offset) => end - offset,
             Which::Beyond(_) => 0,
@@ -195,6 +203,45 @@ impl Core {
         drop((kept, ledger, role));
         remove(partition, &switch, sealed, removed)?;
         Ok(true)
+    }
+
+    /// Seals all that is full before the segment that is cut: upkeep looks no further back than to what is sealed.
+    fn seal_before(&self, partition: &PartitionState, place: &Place) -> Result<(), TruncateError> {
+        let sealed = partition.seal_what_is_full_before(place.kept.number(), self.clock.now_ms());
+        sealed.map_err(sealing(partition))
+    }
+
+    /// Holds the newest tail, and sees to it that a segment stands ready behind. By whoever has the committer's role: the
+    /// preparer waits for the device where appenders outrun it, so what there is goes there first.
+    fn hold(&self, partition: &Arc<PartitionState>, cursor: &mut Cursor) -> Result<Held, TruncateError> {
+        let source = Source { core: self, partition };
+        // Others may fill segments faster than this comes to them.
+        let held = loop {
+            if cursor.is_full() {
+                if !cursor.at().has_next() {
+                    self.flush_visible(partition)?;
+                }
+                cursor.step(&source)?;
+                continue;
+            }
+            match Tail::hold(cursor.at()) {
+                Some(held) => break held,
+                None => *cursor = Cursor::new(Arc::clone(cursor.at())),
+            }
+        };
+        if held.next().is_none() {
+            self.flush_visible(partition)?;
+            source.prepare_until(|| held.next().is_some())?;
+        }
+        Ok(held)
+    }
+
+    /// Makes all of a partition durable that is visible, by whoever has the committer's role.
+    fn flush_visible(&self, partition: &Arc<PartitionState>) -> Result<(), TruncateError> {
+        match self.committer.flush(std::slice::from_ref(partition), self.clock.now_ms()) {
+            Ok(_) => Ok(()),
+            Err((doing, error)) => Err(self.refused_or_poisoned(partition, doing, error)),
+        }
     }
 
     /// Writes what stands behind the cut, and the START frame that makes it: durable on return. None if there is no room in
@@ -233,6 +280,11 @@ impl Core {
             progress
                 .push((*id, partition.progress_at(*id, slot.progress(), position, head.map(|head| (first, head)))?));
         }
+        if segment.needs_its_name_synced() {
+            // Before anything is written: a directory that can't be opened now leaves all as it is.
+            partition.sync_names().map_err(|error| self.refused_or_poisoned(partition, "sync a directory", error))?;
+            segment.name_is_synced();
+        }
         let now_ms = self.clock.now_ms();
         let mut positions = Vec::with_capacity(again.len());
         for frame in &again {
@@ -246,10 +298,10 @@ impl Core {
         };
         let start = Start { base_offset, previous_end: position, cut: true, origin: !is_suffix };
         if !again.is_empty() {
-            self.flush_begun(partition, &segment, next)?;
+            self.flush_begun(&segment, next)?;
         }
         held.write_start(next, start);
-        self.flush_begun(partition, &segment, next)?;
+        self.flush_begun(&segment, next)?;
 
         let written =
             |kind: Kind| again.iter().zip(&positions).find(|(frame, _)| frame.kind == kind).map(|(_, at)| *at);
@@ -275,23 +327,11 @@ impl Core {
     }
 
     /// Makes the frames durable that were written in a segment that nobody else appends to yet.
-    fn flush_begun(
-        &self,
-        partition: &Arc<PartitionState>,
-        segment: &Arc<Segment>,
-        tail: &Tail,
-    ) -> Result<(), TruncateError> {
-        let named = if segment.needs_its_name_synced() { partition.sync_names() } else { Ok(()) };
+    fn flush_begun(&self, segment: &Arc<Segment>, tail: &Tail) -> Result<(), TruncateError> {
         let from = if segment.is_direct() { FIRST_UNIT * 8 } else { 0 };
         let extent = Extent { segment: Arc::clone(segment), from, to: (tail.claimed() * 8).next_multiple_of(BLOCK) };
-        let flushed = named.map_err(|error| ("sync a directory", error));
-        match flushed.and_then(|()| self.committer.write_and_flush(&[&extent])) {
-            Ok(_) => {
-                segment.name_is_synced();
-                Ok(())
-            }
-            Err((doing, error)) => Err(self.poisoned_by(doing, error)),
-        }
+        let flushed = self.committer.write_and_flush(&[&extent]);
+        flushed.map(|_| ()).map_err(|(doing, error)| self.poisoned_by(doing, error))
     }
 
     fn closed(&self) -> TruncateError {
@@ -299,10 +339,39 @@ impl Core {
         self.refuse_if_poisoned().err().unwrap_or_else(closed).into()
     }
 
+    /// What could not be begun for want of a descriptor or a mapping has left all as it is.
+    fn refused_or_poisoned(&self, partition: &PartitionState, doing: &'static str, source: io::Error) -> TruncateError {
+        if LimitReached::of(&source).is_some() {
+            return TruncateError::Io { doing, path: partition.directory.clone(), source };
+        }
+        self.poisoned_by(doing, source)
+    }
+
     fn poisoned_by(&self, doing: &'static str, error: io::Error) -> TruncateError {
         let source = crate::error::copy(&error);
         self.poison(doing, error);
         TruncateError::Durable(DurableError::Poisoned { doing, source })
+    }
+
+    /// Waits for a segment of the ledger, if groups are to be taken back: once the cut is made, that must not fail for want of
+    /// room.
+    fn make_room_for_groups(
+        &self,
+        ledger: &Ledger,
+        partition: &PartitionState,
+        which: Which,
+    ) -> Result<(), TruncateError> {
+        let (Which::From(end) | Which::Beyond(end) | Which::All(end)) = which;
+        let is_beyond = |offset: &u64| *offset > end;
+        let beyond = ledger.groups.values().any(|group| group.offsets.get(&partition.number).is_some_and(is_beyond));
+        if let Some((own, _)) = ledger.own.as_ref().filter(|_| beyond) {
+            let tail = own.chain.newest_tail();
+            own.wish(1);
+            let prepared = Source { core: self, partition: own }.prepare_until(|| tail.has_next());
+            own.unwish(1);
+            prepared?;
+        }
+        Ok(())
     }
 
     /// Takes groups back that have come beyond the end: durable on return, before anything is appended there.
