@@ -3,7 +3,7 @@
 mod logs;
 
 use logs::*;
-use oncelog::{Answer, FetchError, Isolation, Options, Partition, ReadOnlyLog, Window};
+use oncelog::{Answer, FetchError, Isolation, Numbering, Options, Partition, ReadOnlyLog, Stamp, Window};
 use std::{
     sync::{
         Arc,
@@ -229,5 +229,32 @@ fn a_cut_that_retention_has_dropped_undoes_no_commit() {
         let partition = left.partition("orders").expect("there");
         assert_eq!(left.group("later").expect("a group").committed(&other), Some(1));
         assert_eq!(left.group("group").expect("a group").committed(&partition), Some(100));
+    }
+}
+
+/// A numbering that has started again beyond the cut has done so for good: its producer's later records would be taken for
+/// what the old numbers stood for.
+#[test]
+fn a_numbering_that_started_again_beyond_the_cut_has_done_so_also_after_a_crash() {
+    for options in both() {
+        let (directory, log, partition) = fresh_with(&options);
+        let registered = log.register("by id").expect("registered");
+        let mut appender = partition.appender().expect("an appender");
+        let mut send = |epoch, sequence| {
+            let stamp = Stamp { producer: registered.id, epoch, sequence };
+            appender.append_by_id(stamp, &payload_of(sequence)).expect("answered")
+        };
+        for sequence in 0..10 {
+            assert!(send(registered.epoch, sequence).is_stored());
+        }
+        append(&partition, 0..10);
+        let again = log.register_with("by id", Numbering::Restart).expect("registered");
+        assert_eq!(send(again.epoch, 0), Answer::Appended { first: 20, last: 20 });
+        assert_eq!(partition.truncate(15).expect("truncated").fenced, [registered.id]);
+        partition.flush().expect("flushed");
+        assert_eq!(partition.next_sequence(registered.id), 0);
+        let copy = killed(directory.path());
+        let left = open(copy.path(), &options).partition("orders").expect("there");
+        assert_eq!(left.next_sequence(registered.id), 0);
     }
 }
