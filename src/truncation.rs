@@ -13,9 +13,11 @@
 //! Whoever comes between 1 and 3 is found behind 3, and it begins again: a producer that is fenced stays so meanwhile, since
 //! the registry's lock is held throughout.
 
+mod stillness;
+
 use crate::{
     core::{Core, Source},
-    error::{AppendError, DurableError, OpenError, TruncateError},
+    error::{AppendError, DurableError, TruncateError},
     format::{
         NUMBER_MAX, SEGMENT_HEADER_BYTES,
         control::{Purge, Start},
@@ -205,45 +207,6 @@ impl Core {
         Ok(true)
     }
 
-    /// Seals all that is full before the segment that is cut: upkeep looks no further back than to what is sealed.
-    fn seal_before(&self, partition: &PartitionState, place: &Place) -> Result<(), TruncateError> {
-        let sealed = partition.seal_what_is_full_before(place.kept.number(), self.clock.now_ms());
-        sealed.map_err(sealing(partition))
-    }
-
-    /// Holds the newest tail, and sees to it that a segment stands ready behind. By whoever has the committer's role: the
-    /// preparer waits for the device where appenders outrun it, so what there is goes there first.
-    fn hold(&self, partition: &Arc<PartitionState>, cursor: &mut Cursor) -> Result<Held, TruncateError> {
-        let source = Source { core: self, partition };
-        // Others may fill segments faster than this comes to them.
-        let held = loop {
-            if cursor.is_full() {
-                if !cursor.at().has_next() {
-                    self.flush_visible(partition)?;
-                }
-                cursor.step(&source)?;
-                continue;
-            }
-            match Tail::hold(cursor.at()) {
-                Some(held) => break held,
-                None => *cursor = Cursor::new(Arc::clone(cursor.at())),
-            }
-        };
-        if held.next().is_none() {
-            self.flush_visible(partition)?;
-            source.prepare_until(|| held.next().is_some())?;
-        }
-        Ok(held)
-    }
-
-    /// Makes all of a partition durable that is visible, by whoever has the committer's role.
-    fn flush_visible(&self, partition: &Arc<PartitionState>) -> Result<(), TruncateError> {
-        match self.committer.flush(std::slice::from_ref(partition), self.clock.now_ms()) {
-            Ok(_) => Ok(()),
-            Err((doing, error)) => Err(self.refused_or_poisoned(partition, doing, error)),
-        }
-    }
-
     /// Writes what stands behind the cut, and the START frame that makes it: durable on return. None if there is no room in
     /// the segment that stands ready, and the next one is larger.
     #[expect(clippy::too_many_arguments, reason = "what was found, and what is held")]
@@ -353,27 +316,6 @@ impl Core {
         TruncateError::Durable(DurableError::Poisoned { doing, source })
     }
 
-    /// Waits for a segment of the ledger, if groups are to be taken back: once the cut is made, that must not fail for want of
-    /// room.
-    fn make_room_for_groups(
-        &self,
-        ledger: &Ledger,
-        partition: &PartitionState,
-        which: Which,
-    ) -> Result<(), TruncateError> {
-        let (Which::From(end) | Which::Beyond(end) | Which::All(end)) = which;
-        let is_beyond = |offset: &u64| *offset > end;
-        let beyond = ledger.groups.values().any(|group| group.offsets.get(&partition.number).is_some_and(is_beyond));
-        if let Some((own, _)) = ledger.own.as_ref().filter(|_| beyond) {
-            let tail = own.chain.newest_tail();
-            own.wish(1);
-            let prepared = Source { core: self, partition: own }.prepare_until(|| tail.has_next());
-            own.unwish(1);
-            prepared?;
-        }
-        Ok(())
-    }
-
     /// Takes groups back that have come beyond the end: durable on return, before anything is appended there.
     fn take_groups_back(
         &self,
@@ -413,19 +355,6 @@ impl Core {
         flushed.map(|_| ()).map_err(|(doing, error)| self.poisoned_by(doing, error))
     }
 
-    /// Waits until every commit with records in a partition is durable, and marked there.
-    fn settle_all_of(&self, partition: &Arc<PartitionState>) -> Result<(), TruncateError> {
-        let newest = {
-            let ledger = self.ledger();
-            ledger.decided.iter().rev().find(|decided| decided.is_unsettled_in(partition)).map(|decided| decided.offset)
-        };
-        if let Some(offset) = newest {
-            self.wait_entry_durable(offset, Duration::MAX)?;
-            self.settle(&mut self.ledger(), true);
-        }
-        Ok(())
-    }
-
     /// Lets the log start at an offset: durable on return. Beyond the end it is empty then.
     pub(crate) fn purge(&self, partition: &Arc<PartitionState>, to: u64) -> Result<(), TruncateError> {
         loop {
@@ -458,14 +387,6 @@ impl Core {
 fn reading(partition: &PartitionState) -> impl FnOnce(io::Error) -> TruncateError {
     let path = partition.directory.clone();
     move |source| TruncateError::Io { doing: "read", path, source }
-}
-
-fn sealing(partition: &PartitionState) -> impl FnOnce(OpenError) -> TruncateError {
-    let path = partition.directory.clone();
-    move |error| match error {
-        OpenError::Io { doing, path, source } => TruncateError::Io { doing, path, source },
-        other => TruncateError::Io { doing: "seal a segment of", path, source: io::Error::other(other.to_string()) },
-    }
 }
 
 fn visible_end(partition: &PartitionState) -> Result<End, TruncateError> {

@@ -345,7 +345,7 @@ fn found(files: &Files, options: &Options, step: &str) -> Vec<Seen> {
     assert_eq!((outlook.start_offset, outlook.end_offset), (state.start, state.end), "{step}");
     // A snapshot of a segment that was cut off would stand for what follows, once retention has come so far.
     let numbers = |suffix: &str| -> Vec<String> {
-        let left = files(directory.path()).into_keys().filter(|name| name.starts_with("partitions/orders"));
+        let left = logs::files(directory.path()).into_keys().filter(|name| name.starts_with("partitions/orders"));
         left.filter(|name| name.extension().is_some_and(|one| one == suffix))
             .map(|name| name.file_stem().expect("a number").to_string_lossy().into_owned())
             .collect()
