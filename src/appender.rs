@@ -135,6 +135,19 @@ impl Appender {
     /// Appends one record if it gets the offset `expected`: for those who must know that nobody else has appended. The answer
     /// says which offset comes next, if that is another one. It counts what others are still writing.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// use oncelog::AtOffset;
+    ///
+    /// assert!(matches!(appender.append_at(0, b"order 41")?, AtOffset::Appended(at) if at.first == 0));
+    /// assert_eq!(appender.append_at(0, b"order 42")?, AtOffset::Moved { next: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Appender::append`].
     pub fn append_at(&mut self, expected: u64, payload: &[u8]) -> Result<AtOffset, AppendError> {
@@ -142,6 +155,19 @@ impl Appender {
     }
 
     /// Appends records as one batch if the first of them gets the offset `expected`, as [`Appender::append_at`] does a record.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut appender = orders.appender()?;
+    /// use oncelog::AtOffset;
+    ///
+    /// let answer = appender.append_batch_at(0, &[b"order 41", b"order 42"])?;
+    /// assert!(matches!(answer, AtOffset::Appended(at) if (at.first, at.last) == (0, 1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Appender::append_batch`].
@@ -244,6 +270,23 @@ impl Appender {
     /// Appends one record of a producer in its open transaction, once, as [`Appender::append_by_id`] does outside of one.
     /// The first append to a partition adds it to the transaction.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// let stamp = Stamp { producer, epoch, sequence: 0 };
+    /// let answer = orders.appender()?.append_in_transaction(id.number, stamp, b"order 41")?;
+    /// assert!(answer.is_stored());
+    /// log.commit_transaction(id)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Appender::append_by_id`].
     #[inline]
@@ -257,6 +300,24 @@ impl Appender {
     }
 
     /// Appends a batch of a producer in its open transaction, as [`Appender::append_in_transaction`] does a record.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// let stamp = Stamp { producer, epoch, sequence: 0 };
+    /// let records: [&[u8]; 2] = [b"order 41", b"order 42"];
+    /// let answer = orders.appender()?.append_batch_in_transaction(id.number, stamp, &records)?;
+    /// assert!(answer.is_stored());
+    /// log.commit_transaction(id)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Appender::append_batch_by_id`].

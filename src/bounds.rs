@@ -46,6 +46,18 @@ impl Partition {
     ///
     /// It must not be called from a closure that fills a record in place.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append_batch(&[b"order 41", b"order 42", b"order 43"])?;
+    /// let made = orders.truncate(1)?;
+    /// assert_eq!((made.records, orders.end_offset()), (2, 1));
+    /// assert_eq!(orders.appender()?.append(b"another")?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TruncateError::OutOfRange`] for an offset before the start or behind the end; at the end it does nothing.
     /// [`TruncateError::Remains`] if it is done and a file could not be removed; others where writing fails.
@@ -61,6 +73,19 @@ impl Partition {
     /// goes with the next that is sealed. Readers that stand before `to` may read on in the
     /// segment that they are in.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append_batch(&[b"order 41", b"order 42", b"order 43"])?;
+    /// orders.purge(2)?;
+    /// assert_eq!((orders.start_offset(), orders.end_offset()), (2, 3));
+    /// orders.purge(10)?;
+    /// assert_eq!((orders.start_offset(), orders.end_offset()), (10, 10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TruncateError::Offset`] for an offset that no partition reaches, and others where writing fails.
     pub fn purge(&self, to: u64) -> Result<(), TruncateError> {
@@ -71,6 +96,17 @@ impl Partition {
     /// another's state, and follows from there. All is as for [`Partition::truncate`] from the start on, and then for
     /// [`Partition::purge`] up to `base`, in one step.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append_batch(&[b"order 41", b"order 42", b"order 43"])?;
+    /// orders.reset(1_000)?;
+    /// assert_eq!(orders.appender()?.append(b"what follows")?, 1_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for both.
     pub fn reset(&self, base: u64) -> Result<Truncation, TruncateError> {
@@ -80,6 +116,17 @@ impl Partition {
     /// Keeps a few bytes beside the records, in one order with them: a vote, a commit index. The newest that was set counts,
     /// and stays through retention, purge, truncation and reset. What is appended behind it is durable only if it is too;
     /// [`Partition::flush`] waits until it is.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// orders.set_metadata(b"vote 7")?;
+    /// orders.flush()?;
+    /// assert_eq!(orders.metadata().as_deref(), Some(b"vote 7".as_slice()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`AppendError::TooLarge`] for more than [`METADATA_BYTES_MAX`] bytes, and as for

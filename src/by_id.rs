@@ -64,6 +64,21 @@ impl Log {
 
     /// Adds a partition to an open transaction, as the first append there does. Again, it changes nothing.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// log.add_partition(id, &orders)?;
+    /// log.commit_transaction(id)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::NotOpen`] and others that say how it ended, [`TransactionError::OtherLog`].
     pub fn add_partition(&self, id: TransactionId, partition: &Partition) -> Result<(), TransactionError> {
@@ -75,6 +90,24 @@ impl Log {
 
     /// Makes a group's offset part of an open transaction, as
     /// [`Transaction::commit_offset`](crate::Transaction::commit_offset).
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append_batch(&[b"order 41", b"order 42", b"order 43"])?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// let group = log.group("billing")?;
+    /// log.add_offset(id, &group, &orders, 3)?;
+    /// log.commit_transaction(id)?;
+    /// assert_eq!(group.committed(&orders), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As there, and [`TransactionError::NotOpen`].
@@ -92,6 +125,23 @@ impl Log {
 
     /// Commits a transaction. Again, after a lost answer or a crash, it gives the same answer.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// let stamp = Stamp { producer, epoch, sequence: 0 };
+    /// let _answer = orders.appender()?.append_in_transaction(id.number, stamp, b"order 41")?;
+    /// assert_eq!(log.commit_transaction(id)?.transaction(), id.number);
+    /// assert!(log.commit_transaction(id).is_ok(), "as often as it is sent");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Transaction::commit`](crate::Transaction::commit), but where the log has no room for the commit the
     /// transaction stays open. [`TransactionError::NotOpen`] if it was never begun, or others have come since.
@@ -102,6 +152,21 @@ impl Log {
 
     /// Aborts a transaction. Again, it changes nothing.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// log.abort_transaction(id)?;
+    /// assert!(log.commit_transaction(id).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::Committed`] if it was, [`TransactionError::Fenced`] if its producer was registered again: it is
     /// aborted then already. [`TransactionError::Append`] as for [`Transaction::abort`](crate::Transaction::abort).
@@ -110,6 +175,21 @@ impl Log {
     }
 
     /// Aborts somebody's open transaction, as its timeout would, and fences its producer. Whether it was open.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # use oncelog::{Stamp, TransactionId};
+    /// # let registration = log.register("client")?;
+    /// # let (producer, epoch) = (registration.id, registration.epoch);
+    /// # let id = TransactionId { producer, epoch, number: log.next_transaction(producer) };
+    /// # log.begin_transaction(id, std::time::Duration::from_secs(60))?;
+    /// assert!(log.abort_and_fence(producer, id.number)?);
+    /// assert!(!log.abort_and_fence(producer, id.number)?, "it is no longer open");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Log::register`](crate::Log::register).

@@ -39,6 +39,20 @@ impl Commit {
     /// the log before it. False
     /// if the time is over first. Threads that wait share their flushes.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # let mut transaction = session.begin()?;
+    /// let _answer = transaction.append_next(&orders, b"order 41")?;
+    /// let commit = transaction.commit()?;
+    /// assert!(commit.wait_durable(std::time::Duration::from_secs(60))?);
+    /// assert!(commit.is_durable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`DurableError::Poisoned`] if a write or a flush has failed: the next opening tells whether it was committed.
     pub fn wait_durable(&self, timeout: Duration) -> Result<bool, DurableError> {

@@ -95,6 +95,18 @@ impl Group {
     /// after, for at least once. In the same step as its results, for exactly once:
     /// [`Transaction::commit_offset`](crate::Transaction::commit_offset). Visible on return; the result tells when durable.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append_batch(&[b"order 41", b"order 42", b"order 43"])?;
+    /// let group = log.group("billing")?;
+    /// group.commit(&orders, 2)?;
+    /// assert_eq!(group.committed(&orders), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::StaleGeneration`] if the group was taken over, [`TransactionError::BeyondEnd`] for an offset that
     /// nobody can have read up to, [`TransactionError::OtherLog`], and others where writing fails.

@@ -14,12 +14,13 @@
 //! the registry's lock is held throughout. For what is appended and committed all the time it does not: that is flushed and
 //! settled once more behind the committer's role, which is little then.
 
-mod ends;
+mod removal;
+mod stillness;
 
-use self::ends::{hold_newest, remove};
+use self::removal::remove;
 use crate::{
     core::{Core, Source},
-    error::{AppendError, DurableError, OpenError, TruncateError},
+    error::{AppendError, DurableError, TruncateError},
     format::{
         NUMBER_MAX, SEGMENT_HEADER_BYTES,
         control::{Purge, Start},
@@ -28,7 +29,7 @@ use crate::{
         snapshot::{Aborted, Extent as Ends},
     },
     ids::{ProducerId, Progress},
-    ledger::{Decided, Ledger},
+    ledger::Ledger,
     partition::{
         Kept, PartitionState,
         append::{Cursor, Supply},
@@ -38,6 +39,7 @@ use crate::{
         locked,
     },
     producers::slot_of,
+    raw::limit::LimitReached,
     registry::Registry,
     segment::{
         backing::BLOCK,
@@ -46,7 +48,7 @@ use crate::{
     },
     sync::{Arc, Backoff},
 };
-use std::{collections::BTreeSet, io, thread, time::Duration};
+use std::{collections::BTreeSet, io, path::Path, thread, time::Duration};
 
 /// Between two tries to take the committer's role.
 const ROLE_PAUSE: Duration = Duration::from_micros(50);
@@ -161,8 +163,7 @@ impl Core {
         if partition.durable.position() < place.position() {
             self.flush_up_to(partition, place.position() - 1)?;
         }
-        // What is full before the cut is sealed before it: upkeep looks for it behind the last that is.
-        partition.seal_what_is_full(self.clock.now_ms()).map_err(sealing(partition))?;
+        self.seal_before(partition, &place)?;
 
         let mut kept = locked(&partition.kept);
         while !self.committer.turns.take_role() {
@@ -171,7 +172,8 @@ impl Core {
         let role = Role(self);
         let mut ledger = self.ledger();
         self.settle_behind_role(&mut ledger, partition)?;
-        let Some(held) = hold_newest(partition, &source) else { return Ok(false) };
+        self.make_room_for_groups(&ledger, partition, which)?;
+        let held = self.hold(partition, &mut cursor)?;
         let mut backoff = Backoff::new();
         while visible_end(partition)?.position < held.end_position() {
             self.refuse_if_poisoned()?;
@@ -182,16 +184,18 @@ impl Core {
         let (Some(place), (start, end)) = (place_of(partition, which)?, bounds(partition)?) else { return Ok(false) };
         let has_come = matches!(which, Which::Beyond(offset) if offset <= end);
         let beyond = self.producers_beyond(registry, partition, place.position());
-        let is_quiet = beyond.iter().all(|id| made.fenced.contains(id))
-            && !is_unsettled(&ledger, partition)
-            && !partition.chain.unsealed().iter().any(|segment| segment.number() < place.kept.number());
+        // Of a commit that is not durable yet, nothing is taken away where nothing is cut off.
+        let is_settled = matches!(which, Which::Beyond(_)) || !is_unsettled(&ledger, partition);
+        let is_quiet = beyond.iter().all(|id| made.fenced.contains(id)) && is_settled;
         if !is_quiet || has_come {
             return Ok(false);
         }
         if partition.durable.position() < place.position() {
             // Nobody has waited while it was held: what came since the flush above is made durable here.
-            self.flush_behind_role(&[Arc::clone(partition)])?;
+            self.flush_behind_role(std::slice::from_ref(partition))?;
         }
+        // What has filled up since the last look.
+        self.seal_before(partition, &place)?;
         made.records = match which {
             Which::From(offset) => end - offset,
             Which::Beyond(_) => 0,
@@ -252,6 +256,13 @@ impl Core {
             progress
                 .push((*id, partition.progress_at(*id, slot.progress(), position, head.map(|head| (first, head)))?));
         }
+        if segment.needs_its_name_synced() {
+            // Before anything is written: a directory that can't be opened now leaves all as it is.
+            partition
+                .sync_names()
+                .map_err(|error| self.refused_or_poisoned(&partition.directory, "sync a directory", error))?;
+            segment.name_is_synced();
+        }
         let now_ms = self.clock.now_ms();
         let mut positions = Vec::with_capacity(again.len());
         for frame in &again {
@@ -265,10 +276,10 @@ impl Core {
         };
         let start = Start { base_offset, previous_end: position, cut: true, origin: !is_suffix };
         if !again.is_empty() {
-            self.flush_begun(partition, &segment, next)?;
+            self.flush_begun(&segment, next)?;
         }
         held.write_start(next, start);
-        self.flush_begun(partition, &segment, next)?;
+        self.flush_begun(&segment, next)?;
 
         let written =
             |kind: Kind| again.iter().zip(&positions).find(|(frame, _)| frame.kind == kind).map(|(_, at)| *at);
@@ -294,28 +305,24 @@ impl Core {
     }
 
     /// Makes the frames durable that were written in a segment that nobody else appends to yet.
-    fn flush_begun(
-        &self,
-        partition: &Arc<PartitionState>,
-        segment: &Arc<Segment>,
-        tail: &Tail,
-    ) -> Result<(), TruncateError> {
-        let named = if segment.needs_its_name_synced() { partition.sync_names() } else { Ok(()) };
+    fn flush_begun(&self, segment: &Arc<Segment>, tail: &Tail) -> Result<(), TruncateError> {
         let from = if segment.is_direct() { FIRST_UNIT * 8 } else { 0 };
         let extent = Extent { segment: Arc::clone(segment), from, to: (tail.claimed() * 8).next_multiple_of(BLOCK) };
-        let flushed = named.map_err(|error| ("sync a directory", error));
-        match flushed.and_then(|()| self.committer.write_and_flush(&[&extent])) {
-            Ok(_) => {
-                segment.name_is_synced();
-                Ok(())
-            }
-            Err((doing, error)) => Err(self.poisoned_by(doing, error)),
-        }
+        let flushed = self.committer.write_and_flush(&[&extent]);
+        flushed.map(|_| ()).map_err(|(doing, error)| self.poisoned_by(doing, error))
     }
 
     fn closed(&self) -> TruncateError {
         let closed = || AppendError::Poisoned { doing: "append", source: io::Error::other("the segment is closed") };
         self.refuse_if_poisoned().err().unwrap_or_else(closed).into()
+    }
+
+    /// What could not be begun for want of a descriptor or a mapping has left all as it is.
+    fn refused_or_poisoned(&self, path: &Path, doing: &'static str, source: io::Error) -> TruncateError {
+        if LimitReached::of(&source).is_some() {
+            return TruncateError::Io { doing, path: path.to_owned(), source };
+        }
+        self.poisoned_by(doing, source)
     }
 
     fn poisoned_by(&self, doing: &'static str, error: io::Error) -> TruncateError {
@@ -359,42 +366,7 @@ impl Core {
             return Err(self.poisoned_by("take a group back behind a cut", io::Error::other(error.to_string())));
         }
         let own = ledger.own.as_ref().map(|(own, _)| Arc::clone(own));
-        self.flush_behind_role(own.as_slice())
-    }
-
-    /// Waits until every commit with records in a partition is durable, and marked there.
-    fn settle_all_of(&self, partition: &Arc<PartitionState>) -> Result<(), TruncateError> {
-        let newest = {
-            let ledger = self.ledger();
-            ledger.decided.iter().rev().find(|decided| decided.is_unsettled_in(partition)).map(|decided| decided.offset)
-        };
-        if let Some(offset) = newest {
-            self.wait_entry_durable(offset, Duration::MAX)?;
-            self.settle(&mut self.ledger(), true);
-        }
-        Ok(())
-    }
-
-    /// The same for commits that were made since, by whoever has the committer's role: those that find no room for their mark
-    /// are left.
-    fn settle_behind_role(&self, ledger: &mut Ledger, partition: &Arc<PartitionState>) -> Result<(), TruncateError> {
-        if !is_unsettled(ledger, partition) {
-            return Ok(());
-        }
-        let mut needed: Vec<_> = ledger.own.iter().map(|(own, _)| Arc::clone(own)).collect();
-        for (partition, _) in ledger.decided.iter().flat_map(Decided::needs) {
-            if !needed.iter().any(|one| Arc::ptr_eq(one, partition)) {
-                needed.push(Arc::clone(partition));
-            }
-        }
-        self.flush_behind_role(&needed)?;
-        self.settle(ledger, false);
-        Ok(())
-    }
-
-    /// Makes durable what is visible now, by whoever has the committer's role.
-    fn flush_behind_role(&self, partitions: &[Arc<PartitionState>]) -> Result<(), TruncateError> {
-        let flushed = self.committer.flush(partitions, self.clock.now_ms());
+        let flushed = self.committer.flush(own.as_slice(), self.clock.now_ms());
         flushed.map(|_| ()).map_err(|(doing, error)| self.poisoned_by(doing, error))
     }
 
@@ -430,14 +402,6 @@ impl Core {
 fn reading(partition: &PartitionState) -> impl FnOnce(io::Error) -> TruncateError {
     let path = partition.directory.clone();
     move |source| TruncateError::Io { doing: "read", path, source }
-}
-
-fn sealing(partition: &PartitionState) -> impl FnOnce(OpenError) -> TruncateError {
-    let path = partition.directory.clone();
-    move |error| match error {
-        OpenError::Io { doing, path, source } => TruncateError::Io { doing, path, source },
-        other => TruncateError::Io { doing: "seal a segment of", path, source: io::Error::other(other.to_string()) },
-    }
 }
 
 fn visible_end(partition: &PartitionState) -> Result<End, TruncateError> {

@@ -245,8 +245,8 @@ fn a_fetch_gives_as_many_records_as_fit_and_at_least_one() {
         assert!(fetch.next().expect("read").is_none(), "nor is there more when it is asked again");
         got
     };
-    assert_eq!(fetched(25), [(0, 10), (1, 10)]);
-    assert_eq!(fetched(0), [(2, 10)]);
+    assert_eq!(fetched(19), [(0, 10)]);
+    assert_eq!(fetched(20), [(1, 10), (2, 10)]);
     assert_eq!(fetched(99), [(3, 100)]);
     assert_eq!(fetched(99), [(4, 5)]);
     assert_eq!(fetched(99), []);

@@ -21,7 +21,7 @@
 //!   . registrations (`registration.rs`): only in the log's own partition of producers
 //!   . ledger (`ledger.rs`), each entry behind its length, u32: only in the log's own partition of transactions
 //!   . beside, if there is anything: offset at which the log starts, u64; length of the metadata and one, u32, or 0 for none;
-//!     the metadata
+//!     the metadata; if anything was ever cut off, the lowest offset of it that is known, u64
 //!   . checksum: xxh3-64 of all bytes before
 //! ```
 
@@ -117,6 +117,8 @@ pub(crate) struct Beside {
     pub(crate) start: u64,
     /// The embedder's.
     pub(crate) metadata: Option<Box<[u8]>>,
+    /// The lowest offset that was cut off, of those that are known.
+    pub(crate) cut: Option<u64>,
 }
 
 impl Beside {
@@ -129,6 +131,7 @@ impl Beside {
         let length = self.metadata.as_ref().map_or(0, |metadata| metadata.len() as u32 + 1);
         into.extend(length.to_le_bytes());
         into.extend(self.metadata.iter().flat_map(|metadata| metadata.iter()));
+        into.extend(self.cut.iter().flat_map(|cut| cut.to_le_bytes()));
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -137,12 +140,19 @@ impl Beside {
         }
         let (start, rest) = bytes.split_first_chunk::<8>()?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
-        let metadata = match u32::from_le_bytes(*length).checked_sub(1) {
-            Some(length) => (rest.len() == length as usize).then_some(Some(rest.into()))?,
-            None => rest.is_empty().then_some(None)?,
+        let (metadata, rest) = match u32::from_le_bytes(*length).checked_sub(1) {
+            Some(length) => {
+                rest.split_at_checked(length as usize).map(|(metadata, rest)| (Some(metadata.into()), rest))?
+            }
+            None => (None, rest),
+        };
+        let cut = match rest.split_first_chunk::<8>() {
+            Some((cut, [])) => Some(u64::from_le_bytes(*cut)),
+            None if rest.is_empty() => None,
+            _ => return None,
         };
         let start = u64::from_le_bytes(*start);
-        (start <= NUMBER_MAX).then_some(Self { start, metadata })
+        (start <= NUMBER_MAX && cut.is_none_or(|cut| cut <= NUMBER_MAX)).then_some(Self { start, metadata, cut })
     }
 }
 
@@ -389,7 +399,7 @@ mod tests {
             aborted: vec![aborted, Aborted { transaction: 2, ..aborted }],
             registrations: vec![registration],
             ledger: vec![LedgerEntry::Undo { from: 7 }, LedgerEntry::Group { group: "g".into(), generation: 1 }],
-            beside: Beside { start: 40, metadata: Some(b"vote".as_slice().into()) },
+            beside: Beside { start: 40, metadata: Some(b"vote".as_slice().into()), cut: Some(7) },
         }
     }
 

@@ -158,6 +158,12 @@ impl Cursor {
         &self.tail
     }
 
+    /// The time that a frame in the segment at hand has, by the clock as it was before the segment may have been waited for.
+    #[inline(always)]
+    pub(super) fn at_ms(&self, now_ms: u64) -> u64 {
+        now_ms.max(self.tail.shape().prepared_ms)
+    }
+
     /// Whether the segment at hand is known to have no room.
     pub(crate) const fn is_full(&self) -> bool {
         self.full
@@ -318,8 +324,11 @@ impl Cursor {
             previous_position: progress.last_position,
             transaction,
         };
-        *progress =
-            Progress { expected: progress.expected + u64::from(records), last_position: position, last_ms: now_ms };
+        *progress = Progress {
+            expected: progress.expected + u64::from(records),
+            last_position: position,
+            last_ms: self.at_ms(now_ms),
+        };
         // Before the publication, which carries it to the fence that waits for it.
         slot.advance(*progress);
         Ok(Admission::Appended(self.write(reservation, fitting, ahead, now_ms, Part::of(producer, form))))
@@ -405,7 +414,7 @@ impl Cursor {
         locked.slot().advance(Progress {
             expected: progress.expected + u64::from(records),
             last_position: position,
-            last_ms: now_ms,
+            last_ms: self.at_ms(now_ms),
         });
         // From here on the next batch of this producer may claim; its place is behind ours.
         drop(locked);

@@ -56,6 +56,8 @@ struct Links {
     start: u64,
     /// What was cut off, oldest first; a cut that reaches below an earlier one stands for both.
     cuts: Vec<Cut>,
+    /// The lowest offset that was cut off before the log was opened.
+    lowest_cut: Option<u64>,
     /// Cuts since the log was opened.
     cut_count: u64,
     /// Dropped by retention, to be used again.
@@ -168,6 +170,7 @@ impl Chain {
             origin: bounds.origin,
             start: bounds.start,
             cuts: bounds.cuts,
+            lowest_cut: bounds.lowest_cut,
             cut_count: 0,
             spares: Vec::new(),
             withdrawn: None,

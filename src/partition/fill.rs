@@ -95,7 +95,7 @@ impl Cursor {
             *author.progress = Progress {
                 expected: author.progress.expected + 1,
                 last_position: self.tail().shape().position(place.units),
-                last_ms: now_ms,
+                last_ms: self.at_ms(now_ms),
             };
             author.slot.advance(*author.progress);
         }

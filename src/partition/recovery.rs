@@ -358,7 +358,7 @@ pub(crate) fn recover(
     let is_kept = |number: u64| kept.iter().any(|segment| segment.number() == number);
     bounds.cuts.retain(|cut| is_kept(cut.number));
     bounds.origin = if is_kept(bounds.origin) { bounds.origin } else { 0 };
-    bounds.start = replay.kept().start;
+    (bounds.start, bounds.lowest_cut) = (replay.kept().start, replay.kept().cut);
     let chain = Chain::new(kept, last_number, next_position, end, bounds, residents);
     if let Some(position) = replay.ledger().and_then(LedgerReplay::undecodable) {
         return Err(undecodable(&chain, directory, position));

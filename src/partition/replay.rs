@@ -46,7 +46,7 @@ pub(crate) struct Replay {
     /// Only kept for the log's own partition of transactions.
     ledger: Option<LedgerReplay>,
     beside: Beside,
-    /// Positions of the frames that say so; 0 where a snapshot does.
+    /// Positions of the frames that say so; where a snapshot does, its last one.
     metadata_position: u64,
     purge_position: u64,
 }
@@ -55,6 +55,8 @@ pub(crate) struct Replay {
 pub(crate) struct KeptBeside<'a> {
     /// Offset of the first record that counts, if it is said.
     pub(crate) start: u64,
+    /// The lowest offset that was cut off, of those that are known.
+    pub(crate) cut: Option<u64>,
     pub(crate) metadata: Option<&'a [u8]>,
     pub(crate) metadata_position: u64,
     pub(crate) purge_position: u64,
@@ -83,6 +85,11 @@ impl Replay {
         replay.undecided = snapshot.undecided.iter().map(|undecided| (key(undecided), *undecided)).collect();
         replay.aborted.clone_from(&snapshot.aborted);
         replay.beside.clone_from(&snapshot.beside);
+        // Where the frames are that say so, nobody knows any more: not behind this. A cut that takes the snapshot away has
+        // to say it again.
+        let before = snapshot.header.end_position.saturating_sub(1);
+        replay.metadata_position = if replay.beside.metadata.is_some() { before } else { 0 };
+        replay.purge_position = if replay.beside.start > 0 { before } else { 0 };
         if let Some(kept) = &mut replay.registrations {
             let known = snapshot.registrations.iter().filter(|entry| entry.id.slot() < PRODUCERS_MAX);
             kept.extend(known.map(|entry| (entry.id.slot(), entry.clone())));
@@ -163,9 +170,14 @@ impl Replay {
             }
             Kind::Start => {
                 // Nor is one that begins nothing where it stands.
-                let begins = |start: &Start| start.origin && start.base_offset == frame.offset;
-                if let Some(start) = control_words(frame.body).map(Start::from_words).filter(begins) {
+                let begins = |start: &Start| start.base_offset == frame.offset;
+                let Some(start) = control_words(frame.body).map(Start::from_words).filter(begins) else { return };
+                if start.origin {
                     self.beside.start = start.base_offset;
+                }
+                if start.cut {
+                    let cut = self.beside.cut.unwrap_or(u64::MAX).min(start.base_offset);
+                    self.beside.cut = Some(cut);
                 }
             }
             Kind::Fence => {
@@ -301,6 +313,7 @@ impl Replay {
     pub(crate) fn kept(&self) -> KeptBeside<'_> {
         KeptBeside {
             start: self.beside.start,
+            cut: self.beside.cut,
             metadata: self.beside.metadata.as_deref(),
             metadata_position: self.metadata_position,
             purge_position: self.purge_position,

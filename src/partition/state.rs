@@ -47,9 +47,9 @@ pub(crate) struct Preparation {
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) metadata: Option<Box<[u8]>>,
-    /// Position of its frame; 0 where a snapshot stands for it.
+    /// Position of its frame, or one behind it where a snapshot stands for it; 0 for none.
     pub(crate) metadata_position: u64,
-    /// Position of the frame that says where the log starts; 0 where a snapshot stands for it, or there is none.
+    /// The same of the frame that says where the log starts.
     pub(crate) purge_position: u64,
 }
 

@@ -124,7 +124,7 @@ pub(super) fn finish_cuts(
     let Plan { cuts, removed, ended } = plan(segments, starts);
     let mut numbers = segments.iter().rev().map(Segment::number);
     let origin = numbers.find(|number| starts.get(number).is_some_and(|start| start.origin)).unwrap_or(0);
-    let bounds = Bounds { origin, start: 0, cuts };
+    let bounds = Bounds { origin, start: 0, cuts, lowest_cut: None };
     let stale = stale_snapshots(listing, &bounds.cuts, segments, identity, partition);
     if removed.is_empty() && ended.is_empty() && stale.is_empty() {
         return Ok(bounds);

@@ -41,10 +41,15 @@ impl PartitionState {
         Ok(())
     }
 
-    /// Seals what is full, oldest first, as far as what was sealed before and what is durable let it.
-    pub(crate) fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
+    fn seal_what_is_full(&self, now_ms: u64) -> Result<(), OpenError> {
+        self.seal_what_is_full_before(u64::MAX, now_ms)
+    }
+
+    /// Seals what is full before the segment with that number, oldest first, as far as what was sealed before and what is
+    /// durable let it.
+    pub(crate) fn seal_what_is_full_before(&self, number: u64, now_ms: u64) -> Result<(), OpenError> {
         let mut sealed = Vec::new();
-        let result = self.seal_each_that_is_full(now_ms, &mut sealed);
+        let result = self.seal_each_that_is_full(number, now_ms, &mut sealed);
         // Only now that they are not held here any more, and one of them may be given up for the next.
         for segment in sealed.into_iter().filter_map(|number| self.chain.segment(number)) {
             segment.enter_residents();
@@ -53,8 +58,8 @@ impl PartitionState {
     }
 
     /// Seals them, and tells the numbers of those that stay mapped.
-    fn seal_each_that_is_full(&self, now_ms: u64, sealed: &mut Vec<u64>) -> Result<(), OpenError> {
-        for segment in &self.chain.unsealed() {
+    fn seal_each_that_is_full(&self, before: u64, now_ms: u64, sealed: &mut Vec<u64>) -> Result<(), OpenError> {
+        for segment in self.chain.unsealed().iter().take_while(|segment| segment.number() < before) {
             segment.rename_to_used().map_err(io_at("rename", segment.path()))?;
             if now_ms.saturating_sub(segment.shape().prepared_ms) > AGE_MAX_MS
                 && let Some(tail) = segment.tail()

@@ -75,7 +75,9 @@ fn is_borne_out(partitions: &[ReadOnlyPartition], commit: &CommitEntry<'_>) -> R
     for one in commit.offsets {
         let outlook = &there(one.partition)?.outlook;
         let was_cut = |kept: &Kept| kept.segment.is_behind_a_cut() && kept.base_offset < one.offset;
-        if one.offset > outlook.end_offset && !outlook.kept.iter().any(was_cut) {
+        // Or by a cut that retention has dropped since.
+        let was_cut_before = outlook.replay.kept().cut.is_some_and(|cut| cut < one.offset);
+        if one.offset > outlook.end_offset && !was_cut_before && !outlook.kept.iter().any(was_cut) {
             return Ok(false);
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct Seen {
     /// Offset behind the last stable record, as it was when this was last asked for. Beyond all, for a reader that sees
     /// everything.
     pub(super) limit: u64,
+    /// Cuts of the partition when it was asked for: behind another one it may be lower.
+    cuts: u64,
     /// The outcome asked for last: records of a transaction often follow each other.
     last: Decided,
     /// Outcomes of transactions below the limit, which no longer change.
@@ -41,7 +43,7 @@ impl Seen {
             Isolation::ReadCommitted => 0,
         };
         let nothing = Decided { producer: ProducerId::from_u64(0), transaction: 0, hidden: None };
-        Self { limit, last: nothing, outcomes: [nothing; REMEMBERED] }
+        Self { limit, cuts: 0, last: nothing, outcomes: [nothing; REMEMBERED] }
     }
 }
 
@@ -76,9 +78,7 @@ impl Reader {
 
     #[cold]
     fn look_for_limit(&mut self) -> Result<bool, FetchError> {
-        let partition = &self.partition;
-        let limit = partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset));
-        self.seen.limit = limit.map_err(|source| self.io(source))?;
+        self.ask_for_limit()?;
         if self.next_offset < self.seen.limit {
             return Ok(true);
         }
@@ -86,6 +86,21 @@ impl Reader {
             self.pass_over()?;
         }
         Ok(self.next_offset < self.seen.limit)
+    }
+
+    /// What lies behind a cut was not there when the limit was asked for: it is asked for again, for a reader that has one.
+    pub(super) fn take_limit_back(&mut self) -> Result<(), FetchError> {
+        let is_older = self.isolation == Isolation::ReadCommitted && self.seen.cuts != self.partition.chain.cuts();
+        if is_older { self.ask_for_limit() } else { Ok(()) }
+    }
+
+    fn ask_for_limit(&mut self) -> Result<(), FetchError> {
+        let partition = &self.partition;
+        // Before the limit: one that is made meanwhile is found to be another.
+        self.seen.cuts = partition.chain.cuts();
+        let limit = partition.stability.limit(|| partition.chain.visible_end().map(|end| end.offset));
+        self.seen.limit = limit.map_err(|source| self.io(source))?;
+        Ok(())
     }
 
     /// Whether a frame below the limit is to be passed over.

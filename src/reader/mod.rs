@@ -405,6 +405,7 @@ impl Reader {
             self.go_behind_a_cut(number, position)?;
             return Ok(true);
         }
+        self.take_limit_back()?;
         self.enter(segment)?;
         Ok(true)
     }

@@ -63,6 +63,18 @@ impl Session {
     /// As [`Session::begin`], for at most `timeout`: a transaction that is open for longer is aborted by the log, and its
     /// producer fenced, so that one that hangs holds up no reader for ever.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// let mut session = log.session("checkout")?;
+    /// let mut transaction = session.begin_for(std::time::Duration::from_secs(5))?;
+    /// let _order = transaction.append_next(&orders, b"order 41")?;
+    /// transaction.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Session::begin`], and [`TransactionError::Timeout`] for less than a millisecond.
     pub fn begin_for(&mut self, timeout: Duration) -> Result<Transaction<'_>, TransactionError> {
@@ -220,6 +232,18 @@ impl Transaction<'_> {
     /// Appends one record, once, as [`Session::append`] does outside of transactions. Should the transaction be aborted,
     /// the sequence is not used, and is the one that comes next again.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # let mut transaction = session.begin()?;
+    /// assert!(transaction.append(&orders, 0, b"order 41")?.is_stored());
+    /// transaction.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Session::append`].
     pub fn append(&mut self, partition: &Partition, sequence: u64, payload: &[u8]) -> Result<Answer, AppendError> {
@@ -228,6 +252,18 @@ impl Transaction<'_> {
 
     /// Appends one record with the sequence that comes next.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # let mut transaction = session.begin()?;
+    /// assert!(transaction.append_next(&orders, b"order 41")?.is_stored());
+    /// transaction.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`Session::append`].
     pub fn append_next(&mut self, partition: &Partition, payload: &[u8]) -> Result<Answer, AppendError> {
@@ -235,6 +271,18 @@ impl Transaction<'_> {
     }
 
     /// Appends records as one batch, once, as [`Session::append_batch`] does outside of transactions.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # let mut transaction = session.begin()?;
+    /// assert!(transaction.append_batch(&orders, 0, &[b"order 41", b"order 42"])?.is_stored());
+    /// transaction.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Session::append_batch`].
@@ -251,6 +299,22 @@ impl Transaction<'_> {
     /// next, if and only if this is committed. The later one for a partition counts. The commit is then not durable before
     /// the records that were read are: a power cut that takes them away undoes what was made of them.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # orders.appender()?.append_batch(&[b"order 41", b"order 42", b"order 43"])?;
+    /// let (group, bills) = (log.group("billing")?, log.partition("bills")?);
+    /// let mut session = log.session("billing")?;
+    /// let mut transaction = session.begin()?;
+    /// let _bill = transaction.append_next(&bills, b"of orders 41 to 43")?;
+    /// transaction.commit_offset(&group, &orders, 3)?;
+    /// transaction.commit()?;
+    /// assert_eq!(group.committed(&orders), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TransactionError::StaleGeneration`] if the group was taken over, [`TransactionError::BeyondEnd`] for an offset
     /// that nobody can have read up to, [`TransactionError::OtherLog`].
@@ -262,6 +326,19 @@ impl Transaction<'_> {
 
     /// Commits. On return all of it is visible, everywhere; [`Commit::wait_durable`] says when it would survive a power
     /// cut, and until then a power cut undoes all of it or nothing.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # // SAFETY: nobody else writes to the directory.
+    /// # let log = unsafe { oncelog::Log::open(directory.path(), &oncelog::Options::new()) }?;
+    /// # let orders = log.partition("orders")?;
+    /// # let mut session = log.session("checkout")?;
+    /// # let mut transaction = session.begin()?;
+    /// let _order = transaction.append_next(&orders, b"order 41")?;
+    /// let commit = transaction.commit()?;
+    /// commit.wait_durable(std::time::Duration::from_secs(60))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`TransactionError::TimedOut`] or [`TransactionError::Fenced`] if it was aborted meanwhile,

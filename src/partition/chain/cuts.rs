@@ -25,6 +25,8 @@ pub(crate) struct Bounds {
     /// Offset of the first record that counts, if it is said.
     pub(crate) start: u64,
     pub(crate) cuts: Vec<Cut>,
+    /// The lowest offset that was cut off at some time, also by cuts that retention has dropped since.
+    pub(crate) lowest_cut: Option<u64>,
 }
 
 impl Chain {
@@ -80,7 +82,8 @@ impl Chain {
 
     /// Whether the record before an offset was cut off at some time.
     pub(crate) fn is_cut_before(&self, offset: u64) -> bool {
-        locked(&self.links).cuts.iter().any(|cut| cut.offset < offset)
+        let links = locked(&self.links);
+        links.lowest_cut.is_some_and(|cut| cut < offset) || links.cuts.iter().any(|cut| cut.offset < offset)
     }
 
     /// Cuts since the log was opened.
