@@ -164,6 +164,7 @@ impl Core {
             self.flush_up_to(partition, place.position() - 1)?;
         }
         self.seal_before(partition, &place)?;
+        self.refuse_to_forget(partition, place.position())?;
 
         let mut kept = locked(&partition.kept);
         while !self.committer.turns.take_role() {

@@ -3,7 +3,9 @@
 mod logs;
 
 use logs::*;
-use oncelog::{Answer, FetchError, Isolation, Numbering, Options, Partition, ReadOnlyLog, Stamp, Window};
+use oncelog::{
+    Answer, FetchError, Isolation, Numbering, Options, Partition, ReadOnlyLog, Stamp, TruncateError, Window,
+};
 use std::{
     sync::{
         Arc,
@@ -256,5 +258,40 @@ fn a_numbering_that_started_again_beyond_the_cut_has_done_so_also_after_a_crash(
         let copy = killed(directory.path());
         let left = open(copy.path(), &options).partition("orders").expect("there");
         assert_eq!(left.next_sequence(registered.id), 0);
+    }
+}
+
+/// Retention had dropped segments for which the older of two snapshots stood, further on. A cut below both took them away, and
+/// with them all that was known of the producers whose records had been dropped: the log did not open again.
+#[test]
+fn a_cut_below_all_snapshots_leaves_what_stands_for_what_was_dropped() {
+    for options in both() {
+        let (directory, log, partition) =
+            fresh_with(&options.retention_bytes(Some(4 * SMALL)).snapshot_bytes(3 * SMALL));
+        append_many(&mut log.session("early").expect("a session"), &partition, 0..10);
+        let mut session = log.session("late").expect("a session");
+        let mut next = 0;
+        eventually("segments are dropped", || {
+            append_many(&mut session, &partition, next..next + 500);
+            next += 500;
+            partition.start_offset() > 5_000
+        });
+        partition.flush().expect("flushed");
+        // Retention may be faster.
+        let start = loop {
+            let start = partition.start_offset();
+            match partition.truncate(start + 1) {
+                Err(TruncateError::OutOfRange { .. }) => {}
+                made => break made.map(|_| start).expect("truncated"),
+            }
+        };
+        let copy = killed(directory.path());
+        for _ in 0..2 {
+            let again = open(copy.path(), &small());
+            let orders = again.partition("orders").expect("the partition");
+            assert_eq!((orders.start_offset(), orders.end_offset()), (start, start + 1));
+            let mut early = again.session("early").expect("a session");
+            assert_eq!(early.append(&orders, 9, &payload_of(9)).expect("answered"), Answer::DuplicateTrimmed);
+        }
     }
 }

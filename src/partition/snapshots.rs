@@ -103,6 +103,13 @@ impl PartitionState {
         snapshots.len().checked_sub(2).and_then(|at| snapshots.get(at)).map_or(0, |snapshot| snapshot.end_position)
     }
 
+    /// Number of the last segment up to `number` at whose end a snapshot stands, and another one behind it.
+    pub(crate) fn snapshot_up_to(&self, number: u64) -> Option<u64> {
+        let snapshots = locked(&self.snapshots);
+        let (_, others) = snapshots.split_last()?;
+        others.iter().rev().map(|snapshot| snapshot.segment).find(|segment| *segment <= number)
+    }
+
     /// Position up to which the newest snapshot goes; 0 if there is none.
     pub(crate) fn snapshot_position(&self) -> u64 {
         locked(&self.snapshots).last().map_or(0, |snapshot| snapshot.end_position)
@@ -190,11 +197,17 @@ impl PartitionState {
         gone.map(|SnapshotFile { path, .. }| (path.clone(), fs::remove_file(&path))).collect()
     }
 
-    /// Removes snapshots that no longer help: all but the newest two whose segments retention has dropped.
+    /// Whether something stands for all that was dropped if everything from a position on is cut off.
+    pub(crate) fn outlives_a_cut(&self, position: u64) -> bool {
+        !self.chain.has_dropped() || locked(&self.snapshots).iter().any(|snapshot| snapshot.end_position <= position)
+    }
+
+    /// Removes snapshots that no longer help: those before the one that stands for all that was dropped, which stays even if
+    /// everything behind it is cut off.
     pub(crate) fn drop_snapshots(&self) {
         let start = self.chain.start_position();
         let mut snapshots = locked(&self.snapshots);
-        while snapshots.len() > 2 && snapshots.first().is_some_and(|oldest| oldest.end_position <= start) {
+        while snapshots.len() > 2 && snapshots.get(1).is_some_and(|next| next.end_position <= start) {
             let oldest = snapshots.remove(0);
             // A snapshot that stays is found again by the next reopening, and is of no harm.
             let _ = fs::remove_file(oldest.path);

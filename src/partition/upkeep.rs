@@ -127,42 +127,64 @@ impl PartitionState {
         Ok(())
     }
 
-    /// Whether retention by bytes lets go of the first segment, were it sealed.
+    /// Whether retention by bytes lets go of the first segments, were they sealed.
     pub(crate) fn drop_is_due_by_bytes(&self) -> bool {
-        match self.chain.begun().as_slice() {
-            [] => false,
-            [_, others @ ..] => !others.is_empty() && self.is_enough_without_the_first(others),
-        }
+        let begun = self.chain.begun();
+        let is_due = |at: &usize| match begun.get(*at..) {
+            Some([_, others @ ..]) => !others.is_empty() && self.is_enough_without_the_first(others),
+            _ => false,
+        };
+        let Some(first) = begun.first().filter(|_| is_due(&0)) else { return false };
+        let due = (0..begun.len()).take_while(is_due).count();
+        let end = first.seal().map_or(u64::MAX, |seal| first.shape().position(seal.end_units as usize));
+        self.kept_position() < end || self.group_up_to(&begun, due).is_some()
     }
 
     /// Whether the segments after the first hold as many bytes as are to be kept, besides the one in use.
     fn is_enough_without_the_first(&self, others: &[Arc<Segment>]) -> bool {
+        let Some(limit) = self.options.retention_bytes else { return false };
         let in_use = others.last().map_or(0, |segment| segment.bytes());
-        let bytes = others.iter().map(|segment| segment.bytes()).sum::<u64>() - in_use;
-        self.options.retention_bytes.is_some_and(|limit| bytes >= limit)
+        others.iter().map(|segment| segment.bytes()).sum::<u64>() - in_use >= limit
     }
 
-    fn drop_what_need_not_be_kept(&self, now_ms: u64) -> Result<(), OpenError> {
+    /// Drops segments up to a snapshot's end, and never to between two of them: what stands for all that was dropped is then
+    /// there also if everything behind is cut off, and with it the snapshots that go further.
+    pub(crate) fn drop_what_need_not_be_kept(&self, now_ms: u64) -> Result<(), OpenError> {
         loop {
             let begun = self.chain.begun();
-            let Some(seal) = begun.first().and_then(|first| first.seal()) else { return Ok(()) };
-            if !self.is_due(&begun, self.chain.purged(), now_ms) {
-                return Ok(());
-            }
-            // Producers' states must outlive the frames they came from.
-            let end = begun.first().map_or(0, |first| first.shape().position(seal.end_units as usize));
-            if self.kept_position() < end {
-                self.write_the_older_snapshot(&begun, now_ms)?;
+            let Some(first) = begun.first() else { return Ok(()) };
+            let due = self.count_due(&begun, now_ms);
+            let Some(seal) = first.seal().filter(|_| due > 0) else { return Ok(()) };
+            let mut group = self.group_up_to(&begun, due);
+            if group.is_none() && self.kept_position() < first.shape().position(seal.end_units as usize) {
+                self.write_the_older_snapshot(&begun, due)?;
                 self.write_snapshot()?;
-                if self.kept_position() < end {
-                    return Ok(());
-                }
+                group = self.group_up_to(&begun, due);
             }
+            // If there is none, the next snapshot stands behind what is not due yet.
+            let Some(last) = group else { return Ok(()) };
+            let count = begun.iter().take_while(|segment| segment.number() <= last).count();
             drop(begun);
-            self.drop_first_segment()?;
+            for _ in 0..count {
+                self.drop_first_segment()?;
+            }
             self.stability.forget_before(self.chain.start_position());
             self.drop_snapshots();
         }
+    }
+
+    /// The last segment of those that can be dropped at once, of so many that are due: where a snapshot stands that is not the
+    /// newest. Producers' states must outlive the frames they came from.
+    fn group_up_to(&self, begun: &[Arc<Segment>], due: usize) -> Option<u64> {
+        let (first, last) = (begun.first()?, begun.get(due.checked_sub(1)?)?);
+        self.snapshot_up_to(last.number()).filter(|last| *last >= first.number())
+    }
+
+    /// How many of these segments, from the first on, need not be kept.
+    fn count_due(&self, begun: &[Arc<Segment>], now_ms: u64) -> usize {
+        let purged = self.chain.purged();
+        let is_due = |at: &usize| self.is_due(begun.get(*at..).unwrap_or(&[]), purged.saturating_sub(*at), now_ms);
+        (0..begun.len()).take_while(is_due).count()
     }
 
     /// Whether the first of these segments need not be kept, of which so many are purged. The one in use stays, and so does
@@ -176,10 +198,7 @@ impl PartitionState {
 
     /// Of two snapshots the older one says what may go: it stands for all that is due, but for the last segment that is
     /// sealed, which the newer one is for.
-    fn write_the_older_snapshot(&self, begun: &[Arc<Segment>], now_ms: u64) -> Result<(), OpenError> {
-        let purged = self.chain.purged();
-        let is_due = |at: &usize| self.is_due(begun.get(*at..).unwrap_or(&[]), purged.saturating_sub(*at), now_ms);
-        let due = (0..begun.len()).take_while(is_due).count();
+    fn write_the_older_snapshot(&self, begun: &[Arc<Segment>], due: usize) -> Result<(), OpenError> {
         let sealed = begun.iter().take_while(|segment| segment.seal().is_some()).count();
         let last = due.min(sealed.saturating_sub(1)).checked_sub(1).and_then(|last| begun.get(last));
         last.map_or(Ok(false), |last| self.write_snapshot_up_to(last.number())).map(|_| ())

@@ -19,6 +19,20 @@ impl Core {
         sealed.map_err(sealing(partition))
     }
 
+    /// Sees to it that something stands for what was dropped before the cut. It does, unless a crash has come between a
+    /// snapshot and the last of the segments that were dropped for it: the others go first then.
+    pub(super) fn refuse_to_forget(&self, partition: &PartitionState, position: u64) -> Result<(), TruncateError> {
+        if !partition.outlives_a_cut(position) {
+            partition.drop_what_need_not_be_kept(self.clock.now_ms()).map_err(sealing(partition))?;
+        }
+        if partition.outlives_a_cut(position.max(partition.chain.start_position())) {
+            return Ok(());
+        }
+        let why = format!("no snapshot before position {position} stands for what was dropped before it");
+        let path = partition.directory.clone();
+        Err(TruncateError::Io { doing: "cut", path, source: io::Error::other(why) })
+    }
+
     /// Holds the newest tail, and sees to it that a segment stands ready behind. By whoever has the committer's role: the
     /// preparer waits for the device where appenders outrun it, so what there is goes there first.
     pub(super) fn hold(&self, partition: &Arc<PartitionState>, cursor: &mut Cursor) -> Result<Held, TruncateError> {

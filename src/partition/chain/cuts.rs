@@ -86,6 +86,13 @@ impl Chain {
         links.lowest_cut.is_some_and(|cut| cut < offset) || links.cuts.iter().any(|cut| cut.offset < offset)
     }
 
+    /// Whether something was dropped before the first segment, and not cut off.
+    pub(crate) fn has_dropped(&self) -> bool {
+        let links = locked(&self.links);
+        let number = links.segments.front().map_or(1, |first| first.number());
+        number > 1 && !links.cuts.iter().any(|cut| (cut.number, cut.position) == (number, 0))
+    }
+
     /// Cuts since the log was opened.
     pub(crate) fn cuts(&self) -> u64 {
         locked(&self.links).cut_count

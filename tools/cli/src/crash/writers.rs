@@ -75,11 +75,16 @@ impl Hand {
         let appender = || partition.appender().map_err(|error| format!("no appender: {error}"));
         match plan.way(writer) {
             Way::Off => Ok((Self::Plain(appender()?), plan.next.get(writer as usize).copied().unwrap_or(0))),
-            Way::Session => {
+            Way::Session => loop {
                 let mut session = log.session(&name(writer)).map_err(|error| format!("no session: {error}"))?;
                 let last = session.last(partition).map_err(|error| format!("no last sequence: {error}"))?;
-                Ok((Self::Session(Box::new(session)), last.map_or(0, |last| last.sequence + 1)))
-            }
+                let next = last.map_or(0, |last| last.sequence + 1);
+                // A truncation may have fenced it at once, and then it is told nothing.
+                let epoch = log.producers().iter().find(|info| info.id == session.id()).map(|info| info.epoch);
+                if !plan.truncates || epoch == Some(session.epoch()) {
+                    return Ok((Self::Session(Box::new(session)), next));
+                }
+            },
             Way::ById => {
                 let registration = log.register(&name(writer)).map_err(|error| format!("no registration: {error}"))?;
                 let infos = log.producers();
