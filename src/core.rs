@@ -18,6 +18,7 @@ use crate::{
     ledger::Ledger,
     options::{Options, Window},
     partition::{PartitionState, append::Supply},
+    raw::sys,
     registry::Registry,
     segment::{residents::Residents, tail::Tail},
     signal::Signal,
@@ -279,13 +280,13 @@ type Run = fn(&Core);
 pub(crate) struct Handle {
     pub(crate) core: Arc<Core>,
     threads: Vec<JoinHandle<()>>,
-    /// Held by the open file, until it is closed.
-    _lock: File,
+    /// Of the log's directory.
+    lock: File,
 }
 
 impl Handle {
     pub(crate) fn start(core: Core, lock: File) -> io::Result<Self> {
-        let mut handle = Self { core: Arc::new(core), threads: Vec::new(), _lock: lock };
+        let mut handle = Self { core: Arc::new(core), threads: Vec::new(), lock };
         let threads: [(&str, Run); THREADS] = [
             ("oncelog-clock", run_clock),
             ("oncelog-prepare", run_preparer),
@@ -339,6 +340,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // Whoever wants to know calls `Log::close`. Reopening mends what could not be sealed here.
         let _ = self.shut_down();
+        // And not only closed: a process that somebody begins at this moment holds the open file too, until it runs.
+        let _ = sys::unlock(&self.lock);
     }
 }
 

@@ -72,6 +72,16 @@ fn kills_lose_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn what_was_cut_off_stays_so_and_what_was_kept_is_there() {
+    for harness in ["kill", "trace"] {
+        let outcome = crash(&[harness, "--truncation", "on", "--count", "12", "--seed", "2"]);
+        if !skipped(&outcome) {
+            assert!(count(&outcome, "truncations, purges, resets and metadata that had returned") > 0, "{outcome}");
+        }
+    }
+}
+
+#[test]
 fn flipped_bytes_are_refused_or_end_a_partition() {
     let outcome = crash(&["flip", "--count", "1500"]);
     for log in ["closed", "killed"] {

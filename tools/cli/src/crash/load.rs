@@ -58,7 +58,7 @@ pub(crate) struct Load {
     threads: u64,
 
     /// Whether the partition is truncated, purged and reset, and its metadata set, while they append.
-    #[arg(long, value_enum, default_value_t = Truncation::Off)]
+    #[arg(long, value_enum, default_value_t = Truncation::Mixed)]
     truncation: Truncation,
 }
 

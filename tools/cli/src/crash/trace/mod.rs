@@ -80,7 +80,7 @@ fn one_log(place: &Path, arguments: &Cutting, course: &mut Course) -> Result<(),
             course.count("processes killed with the cache left as it was", 1);
         } else {
             let left = place.join("left");
-            let looked = cut(&left, &cache, &reports, &before.plan(&plan), false, course, &mut dice)?;
+            let looked = cut(&left, &cache, || reports.clone(), &before.plan(&plan), false, course, &mut dice)?;
             looked.count(&reports, course);
             plan.next.clone_from(&looked.next);
             fs::remove_dir_all(&disk).map_err(io)?;
@@ -142,7 +142,7 @@ fn one_life(
         for _ in cuts.iter().filter(|cut| **cut == seen) {
             let directory = place.join("cut");
             let looked_at = before.plan(plan);
-            cut(&directory, cache, &child.reports(), &looked_at, dice.one_in(2), course, dice)?;
+            cut(&directory, cache, || child.reports(), &looked_at, dice.one_in(2), course, dice)?;
             fs::remove_dir_all(&directory).map_err(|error| error.to_string())?;
         }
         answer(&calls, &call, cache).map_err(|error| format!("answering {:?}: {error}", call.wish))?;
@@ -173,7 +173,7 @@ fn answer(calls: &Calls, call: &Call, cache: &mut Cache) -> io::Result<()> {
 fn cut(
     directory: &Path,
     cache: &Cache,
-    reports: &Reports,
+    reports: impl FnOnce() -> Reports,
     plan: &Plan,
     append_on: bool,
     course: &mut Course,
@@ -182,6 +182,9 @@ fn cut(
     let io = |error: io::Error| error.to_string();
     fs::create_dir(directory).map_err(io)?;
     let loss = cache.cut_power(directory, plan.window == Side::Mapped, dice).map_err(io)?;
+    // Behind the copy, since a process goes on meanwhile that stores in its pages: what they hold it has announced by now, and
+    // what it has acknowledged was flushed by calls that were answered before.
+    let reports = reports();
     let looked = look_at_copy(directory, |copied| check(&copied.join("log"), plan, &reports.known, append_on, dice))?;
     course.count("cuts looked at", 1);
     course.count("records acknowledged before them", reports.acknowledged.values().map(|number| number + 1).sum());
