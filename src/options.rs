@@ -120,8 +120,9 @@ impl Options {
     }
 
     /// Bytes of segment files that a partition keeps, besides the one in use: whole segments are dropped from the oldest
-    /// on while the others hold at least this much. None by default. Producers' states outlive their records: a segment is
-    /// only dropped once two snapshots stand for it, so the newest full one may stay beside the one in use.
+    /// on while the others hold at least this much. None by default. Producers' states outlive their records: segments
+    /// are dropped up to a snapshot at a time, so up to [`snapshot_bytes`](Options::snapshot_bytes) more may be there, and
+    /// only once two snapshots stand for them, so the newest full one may stay beside the one in use.
     #[must_use]
     pub fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
         self.retention_bytes = bytes;
