@@ -10,6 +10,7 @@
 //! | a marker | decided before the crash; a marker is never written before its decision is durable |
 //! | such an offset, committed outside of a transaction | the end: what comes there next was not read yet |
 //! | a commit that names what was cut off since | committed: it was durable before the cut |
+//! | a commit with a group's offset beyond the end of a partition that was cut before it | committed if there is a marker of its: markers are durable before a cut; if there is none, its input is lost and it is undone |
 //!
 //! The ledger keeps to a prefix, as every partition does: a transaction may have read what one before it wrote, and a
 //! group's offset may follow from either.
@@ -20,7 +21,7 @@ use crate::{
     format::{
         frame::{Kind, Producer},
         ledger::{CommitPart, GroupOffset, LedgerEntry},
-        snapshot::{Aborted, Extent},
+        snapshot::{Aborted, Extent, Undecided},
     },
     ids::ProducerId,
     ledger::{Ended, Ledger},
@@ -79,6 +80,12 @@ impl Recovering {
         let is_it = |found: &Located| found.frame.checksum == checksum && found.frame.unit < found.segment.limit();
         position < self.state.durable.position()
             && matches!(self.state.chain.frame_at(position), Ok(Lookup::Found(found)) if is_it(&found))
+    }
+
+    /// Whether a transaction that ends there has its marker, or was cut off, before which it had.
+    fn is_decided(&self, part: &CommitPart, producer: ProducerId, transaction: u64) -> bool {
+        let is_it = |one: &Undecided| (one.producer, one.transaction) == (producer, transaction);
+        self.state.chain.is_cut(part.position) || !self.replay.undecided().any(is_it)
     }
 }
 
@@ -173,7 +180,17 @@ fn first_not_borne_out(recovered: &[Recovering], own: usize) -> Result<Option<u6
         }
         for one in commit.offsets {
             let input = &there(one.partition)?.state;
-            if one.offset > input.durable.offset() && !input.chain.is_cut_before(one.offset) {
+            if one.offset <= input.durable.offset() {
+                continue;
+            }
+            // It was read before a cut, or after one and is lost: a marker tells, which comes behind all that a commit needs,
+            // and is durable before a cut. One that holds offsets alone has none.
+            let was_settled = commit.parts.is_empty()
+                || commit.parts.iter().any(|part| {
+                    let holder = recovered.get(part.partition as usize);
+                    holder.is_some_and(|holder| holder.is_decided(part, commit.producer, commit.transaction))
+                });
+            if !(was_settled && input.chain.is_cut_before(one.offset)) {
                 return Ok(Some(commit.offset));
             }
         }

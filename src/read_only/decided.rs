@@ -7,7 +7,7 @@
 use super::ReadOnlyPartition;
 use crate::{
     error::OpenError,
-    format::ledger::CommitPart,
+    format::{ledger::CommitPart, snapshot::Undecided},
     ids::ProducerId,
     names::Content,
     partition::ledger::CommitEntry,
@@ -41,11 +41,7 @@ fn bears_out(partition: &ReadOnlyPartition, part: &CommitPart) -> bool {
     if position < first.segment.header.base_position {
         return true;
     }
-    let is_cut = |kept: &Kept| {
-        let start = kept.segment.start.filter(|start| start.cut);
-        start.is_some_and(|start| (start.previous_end..kept.segment.header.base_position).contains(&position))
-    };
-    if kept.iter().any(is_cut) {
+    if kept.iter().any(|kept| is_cut(kept, position)) {
         // A cut waits for the commits that it reaches into.
         return true;
     }
@@ -63,6 +59,19 @@ fn bears_out(partition: &ReadOnlyPartition, part: &CommitPart) -> bool {
     stored.is_some_and(|stored| u64::from_le_bytes(stored) == checksum)
 }
 
+/// Whether a position was cut off.
+fn is_cut(kept: &Kept, position: u64) -> bool {
+    let start = kept.segment.start.filter(|start| start.cut);
+    start.is_some_and(|start| (start.previous_end..kept.segment.header.base_position).contains(&position))
+}
+
+/// Whether a transaction that ends there has its marker, or was cut off, before which it had.
+fn is_decided(partitions: &[ReadOnlyPartition], commit: &CommitEntry<'_>, part: &CommitPart) -> bool {
+    let Some(holder) = partitions.get(part.partition as usize) else { return false };
+    let is_it = |one: &Undecided| (one.producer, one.transaction) == (commit.producer, commit.transaction);
+    holder.outlook.kept.iter().any(|kept| is_cut(kept, part.position)) || !holder.outlook.replay.undecided().any(is_it)
+}
+
 /// Whether the partitions hold what a commit names, and what it was made of: as `first_not_borne_out` of `outcome.rs`. An
 /// error is the number of a partition that is not there.
 fn is_borne_out(partitions: &[ReadOnlyPartition], commit: &CommitEntry<'_>) -> Result<bool, u32> {
@@ -77,8 +86,12 @@ fn is_borne_out(partitions: &[ReadOnlyPartition], commit: &CommitEntry<'_>) -> R
         let was_cut = |kept: &Kept| kept.segment.is_behind_a_cut() && kept.base_offset < one.offset;
         // Or by a cut that retention has dropped since.
         let was_cut_before = outlook.replay.kept().cut.is_some_and(|cut| cut < one.offset);
-        if one.offset > outlook.end_offset && !was_cut_before && !outlook.kept.iter().any(was_cut) {
-            return Ok(false);
+        if one.offset > outlook.end_offset {
+            let was_settled =
+                commit.parts.is_empty() || commit.parts.iter().any(|part| is_decided(partitions, commit, part));
+            if !was_settled || !was_cut_before && !outlook.kept.iter().any(was_cut) {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

@@ -10,7 +10,7 @@ use crate::{
     segment::tail::{Held, Tail},
     sync::Arc,
 };
-use std::{io, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 impl Core {
     /// Seals all that is full before the segment that is cut: upkeep looks no further back than to what is sealed.
@@ -97,6 +97,20 @@ impl Core {
             self.wait_entry_durable(offset, Duration::MAX)?;
             self.settle(&mut self.ledger(), true);
         }
+        self.flush_markers(|marked, position| self.flush_up_to(marked, position))?;
+        Ok(())
+    }
+
+    /// Makes markers durable, with what does that up to a position: of a commit that was made of what is about to be cut off,
+    /// they are what tells that it was there.
+    fn flush_markers<E>(&self, flush: impl Fn(&Arc<PartitionState>, u64) -> Result<(), E>) -> Result<(), E> {
+        for partition in self.all_partitions() {
+            let marked = partition.marked.load(Ordering::Relaxed);
+            // No marker is at 0: there is none.
+            if marked > 0 && marked >= partition.durable.position() {
+                flush(&partition, marked)?;
+            }
+        }
         Ok(())
     }
 
@@ -118,7 +132,7 @@ impl Core {
         }
         self.flush_behind_role(&needed)?;
         self.settle(ledger, false);
-        Ok(())
+        self.flush_markers(|marked, _| self.flush_behind_role(std::slice::from_ref(marked)))
     }
 }
 

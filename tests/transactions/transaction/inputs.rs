@@ -107,3 +107,34 @@ fn a_commit_whose_input_was_truncated_stays() {
         assert_eq!(again.group_at("readers", 1).committed(&two(&again)[0]), Some(1));
     }
 }
+
+/// Of an input that was ever cut, any commit was taken for one made of what was cut off: also one made of records that came
+/// behind the cut and that a power cut has taken.
+#[test]
+fn behind_a_cut_too_a_commit_whose_input_is_lost_is_undone() {
+    let directory = directory();
+    let log = open(directory.path(), &small());
+    let [input, output] = two(&log);
+    append(&input, &[b"0", b"1", b"2"]);
+    let group = log.group("readers").expect("a group");
+    let mut session = log.session("p").expect("a session");
+    let mut make = |what: &[u8], up_to: u64| {
+        let mut transaction = session.begin().expect("begun");
+        let _ = transaction.append_next(&output, what).expect("appended");
+        transaction.commit_offset(&group, &input, up_to).expect("added");
+        let _ = transaction.commit().expect("committed");
+    };
+    make(b"of all three", 3);
+    input.truncate(1).expect("truncated");
+    append(&input, &[b"lost, and read before", b"behind it"]);
+    make(b"of what is lost", 3);
+    let copy = killed(directory.path());
+    let (path, at) = find(copy.path(), "left", b"lost, and read before");
+    logs::flip(&path, at);
+    assert_eq!(looked_at(copy.path(), "right"), ["of all three"]);
+    for _ in 0..2 {
+        let again = open(copy.path(), &small());
+        assert_eq!(committed(&two(&again)[1]), ["of all three"]);
+        assert_eq!(again.group_at("readers", 1).committed(&two(&again)[0]), Some(1));
+    }
+}
