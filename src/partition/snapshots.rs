@@ -120,14 +120,9 @@ impl PartitionState {
         self.write_snapshot_up_to(u64::MAX)
     }
 
-    /// Writes a snapshot as of the end of the newest sealed segment with at most that number, if that is news: behind the
-    /// others, or between them.
+    /// Writes a snapshot as of the end of the newest sealed segment with at most that number, if that is news.
     pub(crate) fn write_snapshot_up_to(&self, number: u64) -> Result<bool, OpenError> {
-        let (newest, is_behind_all) = {
-            let snapshots = locked(&self.snapshots);
-            let before = snapshots.partition_point(|snapshot| snapshot.segment <= number);
-            (before.checked_sub(1).and_then(|at| snapshots.get(at)).cloned(), before == snapshots.len())
-        };
+        let newest = locked(&self.snapshots).last().cloned();
         let since = newest.as_ref().map_or(0, |snapshot| snapshot.segment);
         let limit = self.snapshot_limit.load(Ordering::Relaxed);
         let undone = locked(&self.undone).clone();
@@ -151,8 +146,7 @@ impl PartitionState {
         let Some((last, seal)) = segments.last().and_then(|segment| Some((segment, segment.seal()?))) else {
             return Ok(false);
         };
-        // What has followed the segments goes on from the newest of all.
-        let followed = if is_behind_all { self.take_followed(since, last.number()) } else { None };
+        let followed = self.take_followed(since, last.number());
         let (from, mut replay) = match (followed, &newest) {
             (Some(followed), _) => (followed.segment, followed.replay),
             (None, None) => (since, Replay::new(self.content())),
@@ -189,10 +183,7 @@ impl PartitionState {
         };
         let bytes = replay.into_snapshot(header).encode();
         let path = write_durably(&self.directory, &file_name(last.number(), SNAPSHOT), &bytes)?;
-        let mut snapshots = locked(&self.snapshots);
-        let at = snapshots.partition_point(|snapshot| snapshot.segment < header.segment);
-        snapshots.insert(at, SnapshotFile { path, segment: header.segment, end_position: header.end_position });
-        drop(snapshots);
+        locked(&self.snapshots).push(SnapshotFile { path, segment: header.segment, end_position: header.end_position });
         Self::count(&self.counters.snapshots);
         event!(DEBUG, partition = %self.name, segment = last.number(), bytes = bytes.len(), "a snapshot was written");
         Ok(true)

@@ -114,9 +114,14 @@ impl PartitionState {
             one.seal().is_some_and(|seal| one.shape().position(seal.end_units as usize) <= durable)
         };
         let done: Vec<_> = begun.iter().take_while(is_done).collect();
-        if let Some(last) = done.last()
+        if let Some((last, others)) = done.split_last()
             && last.end_of_file().saturating_sub(position) >= self.options.snapshot_bytes.max(bytes)
         {
+            // What is dropped goes by the older of two snapshots: where many segments were sealed at once, and nothing comes
+            // behind them, one alone would hold it up.
+            if let Some(before) = others.last() {
+                self.write_snapshot_up_to(before.number())?;
+            }
             self.write_snapshot_up_to(last.number())?;
         }
         Ok(())
@@ -192,8 +197,7 @@ impl PartitionState {
     }
 
     /// Of two snapshots the older one says what may go: it stands for all that is due, but for the last segment that is
-    /// sealed, which the newer one is for, and may be there already: where nothing comes behind a burst, nobody else writes
-    /// another one.
+    /// sealed, which the newer one is for.
     fn write_the_older_snapshot(&self, begun: &[Arc<Segment>], due: usize) -> Result<(), OpenError> {
         let sealed = begun.iter().take_while(|segment| segment.seal().is_some()).count();
         let last = due.min(sealed.saturating_sub(1)).checked_sub(1).and_then(|last| begun.get(last));
