@@ -16,14 +16,15 @@ impl Core {
     /// Seals all that is full before the segment that is cut: upkeep looks no further back than to what is sealed.
     pub(super) fn seal_before(&self, partition: &PartitionState, place: &Place) -> Result<(), TruncateError> {
         let sealed = partition.seal_what_is_full_before(place.kept.number(), self.clock.now_ms());
-        sealed.map_err(sealing(partition))
+        sealed.map_err(|error| self.sealing_failed(partition, error))
     }
 
     /// Sees to it that something stands for what was dropped before the cut. It does, unless a crash has come between a
     /// snapshot and the last of the segments that were dropped for it: the others go first then.
     pub(super) fn refuse_to_forget(&self, partition: &PartitionState, position: u64) -> Result<(), TruncateError> {
         if !partition.outlives_a_cut(position) {
-            partition.drop_what_need_not_be_kept(self.clock.now_ms()).map_err(sealing(partition))?;
+            let dropped = partition.drop_what_need_not_be_kept(self.clock.now_ms());
+            dropped.map_err(|error| self.sealing_failed(partition, error))?;
         }
         if partition.outlives_a_cut(position.max(partition.chain.start_position())) {
             return Ok(());
@@ -121,9 +122,17 @@ impl Core {
         ledger: &mut Ledger,
         partition: &Arc<PartitionState>,
     ) -> Result<(), TruncateError> {
-        if !is_unsettled(ledger, partition) {
+        if ledger.own.is_none() {
             return Ok(());
         }
+        if is_unsettled(ledger, partition) {
+            self.settle_now(ledger)?;
+        }
+        // Also of those that others have settled since markers were flushed.
+        self.flush_markers(|marked, _| self.flush_behind_role(std::slice::from_ref(marked)))
+    }
+
+    fn settle_now(&self, ledger: &mut Ledger) -> Result<(), TruncateError> {
         let mut needed: Vec<_> = ledger.own.iter().map(|(own, _)| Arc::clone(own)).collect();
         for (partition, _) in ledger.decided.iter().flat_map(Decided::needs) {
             if !needed.iter().any(|one| Arc::ptr_eq(one, partition)) {
@@ -132,14 +141,19 @@ impl Core {
         }
         self.flush_behind_role(&needed)?;
         self.settle(ledger, false);
-        self.flush_markers(|marked, _| self.flush_behind_role(std::slice::from_ref(marked)))
+        Ok(())
     }
-}
 
-fn sealing(partition: &PartitionState) -> impl FnOnce(OpenError) -> TruncateError {
-    let path = partition.directory.clone();
-    move |error| match error {
-        OpenError::Io { doing, path, source } => TruncateError::Io { doing, path, source },
-        other => TruncateError::Io { doing: "seal a segment of", path, source: io::Error::other(other.to_string()) },
+    /// As of upkeep's, a flush that has failed here is not tried again.
+    fn sealing_failed(&self, partition: &PartitionState, error: OpenError) -> TruncateError {
+        let is_failed_flush = error.is_failed_flush();
+        match error {
+            OpenError::Io { doing, source, .. } if is_failed_flush => self.poisoned_by(doing, source),
+            OpenError::Io { doing, path, source } => TruncateError::Io { doing, path, source },
+            other => {
+                let (path, source) = (partition.directory.clone(), io::Error::other(other.to_string()));
+                TruncateError::Io { doing: "seal a segment of", path, source }
+            }
+        }
     }
 }

@@ -2,13 +2,27 @@
 
 use super::{committed, logs, recovery::find, two};
 use logs::{directory, killed, open, small};
-use oncelog::{Isolation, Partition, ReadOnlyLog};
+use oncelog::{Commit, Group, Isolation, Partition, ReadOnlyLog, Session};
 use std::{path::Path, time::Duration};
 
 const LONG: Duration = Duration::from_secs(60);
 
 fn append(partition: &Partition, payloads: &[&[u8]]) {
     partition.appender().expect("an appender").append_batch(payloads).expect("appended");
+}
+
+/// Commits a record that was made of what its group has read up to an offset.
+fn make_of(
+    session: &mut Session,
+    (group, input): (&Group, &Partition),
+    output: &Partition,
+    what: &[u8],
+    up_to: u64,
+) -> Commit {
+    let mut transaction = session.begin().expect("begun");
+    let _ = transaction.append_next(output, what).expect("appended");
+    transaction.commit_offset(group, input, up_to).expect("added");
+    transaction.commit().expect("committed")
 }
 
 /// The committed records of a partition, as a look at the files tells with nothing opened for writing.
@@ -33,12 +47,7 @@ fn a_commit_whose_input_is_lost_is_undone() {
     append(&input, &[b"kept", b"kept"]);
     let group = log.group("readers").expect("a group");
     let mut session = log.session("p").expect("a session");
-    let mut make = |what: &[u8], up_to: u64| {
-        let mut transaction = session.begin().expect("begun");
-        let _ = transaction.append_next(&output, what).expect("appended");
-        transaction.commit_offset(&group, &input, up_to).expect("added");
-        transaction.commit().expect("committed")
-    };
+    let mut make = |what: &[u8], up_to: u64| make_of(&mut session, (&group, &input), &output, what, up_to);
     let _ = make(b"of what is kept", 2);
     append(&input, &[b"lost, and read before"]);
     let _ = make(b"of what is lost", 3);
@@ -89,16 +98,11 @@ fn a_commit_whose_input_was_truncated_stays() {
     append(&input, &[b"0", b"1", b"2"]);
     let group = log.group("readers").expect("a group");
     let mut session = log.session("p").expect("a session");
-    let mut make = |what: &[u8], up_to: u64| {
-        let mut transaction = session.begin().expect("begun");
-        let _ = transaction.append_next(&output, what).expect("appended");
-        transaction.commit_offset(&group, &input, up_to).expect("added");
-        let _ = transaction.commit().expect("committed");
-    };
-    make(b"of all three", 3);
+    let mut make = |what: &[u8], up_to: u64| make_of(&mut session, (&group, &input), &output, what, up_to);
+    let _ = make(b"of all three", 3);
     input.truncate(1).expect("truncated");
     // Nothing but the ledger says what became of this one.
-    make(b"of the first", 1);
+    let _ = make(b"of the first", 1);
     let copy = killed(directory.path());
     assert_eq!(looked_at(copy.path(), "right"), ["of all three", "of the first"]);
     for _ in 0..2 {
@@ -118,16 +122,11 @@ fn behind_a_cut_too_a_commit_whose_input_is_lost_is_undone() {
     append(&input, &[b"0", b"1", b"2"]);
     let group = log.group("readers").expect("a group");
     let mut session = log.session("p").expect("a session");
-    let mut make = |what: &[u8], up_to: u64| {
-        let mut transaction = session.begin().expect("begun");
-        let _ = transaction.append_next(&output, what).expect("appended");
-        transaction.commit_offset(&group, &input, up_to).expect("added");
-        let _ = transaction.commit().expect("committed");
-    };
-    make(b"of all three", 3);
+    let mut make = |what: &[u8], up_to: u64| make_of(&mut session, (&group, &input), &output, what, up_to);
+    let _ = make(b"of all three", 3);
     input.truncate(1).expect("truncated");
     append(&input, &[b"lost, and read before", b"behind it"]);
-    make(b"of what is lost", 3);
+    let _ = make(b"of what is lost", 3);
     let copy = killed(directory.path());
     let (path, at) = find(copy.path(), "left", b"lost, and read before");
     logs::flip(&path, at);
